@@ -1,0 +1,2 @@
+//! memsight command line.
+fn main() {}

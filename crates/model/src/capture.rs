@@ -1,0 +1,53 @@
+//! Pieces of evidence and what is recorded about them.
+
+use crate::target::TargetId;
+use crate::units::Timestamp;
+
+/// What a capture holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CaptureKind {
+    /// A heap profile (profile.proto, gzip).
+    Heap,
+    /// A goroutine profile (profile.proto, gzip).
+    Goroutine,
+}
+
+impl CaptureKind {
+    /// The word used on the command line, in the store and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CaptureKind::Heap => "heap",
+            CaptureKind::Goroutine => "goroutine",
+        }
+    }
+
+    /// Parses the word.
+    pub fn parse(word: &str) -> Option<CaptureKind> {
+        [CaptureKind::Heap, CaptureKind::Goroutine].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Key of a capture in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CaptureId(pub i64);
+
+/// What is known about a capture without opening it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Capture {
+    /// Key in the store.
+    pub id: CaptureId,
+    /// Whose it is.
+    pub target: TargetId,
+    /// What it holds.
+    pub kind: CaptureKind,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// Why: `schedule`, `manual`, a rule's name.
+    pub reason: String,
+    /// Size as stored.
+    pub bytes: u64,
+    /// CPU time it cost us, microseconds.
+    pub cost_micros: u64,
+    /// CRC-32 of the stored bytes.
+    pub checksum: u32,
+}

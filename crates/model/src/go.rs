@@ -1,0 +1,173 @@
+//! What is known of a Go program from outside: version, goroutines, and the
+//! runtime's own memory figures.
+
+use crate::units::Addr;
+
+/// A Go release: `go1.26.3` is major 1, minor 26, patch 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GoVersion {
+    /// Always 1 so far.
+    pub major: u16,
+    /// The release that layouts depend on.
+    pub minor: u16,
+    /// The patch release; 0 for development versions and candidates.
+    pub patch: u16,
+}
+
+impl GoVersion {
+    /// Parses `go1.26.3`, `go1.27rc1`, `go1.26-custom`, `devel go1.28-abc`.
+    pub fn parse(text: &str) -> Option<GoVersion> {
+        let start = text.find("go1.")?;
+        let rest = text.get(start + 4..)?;
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let minor_len = digits(rest);
+        let minor = rest.get(..minor_len)?.parse().ok()?;
+        let patch =
+            rest.get(minor_len..).and_then(|tail| tail.strip_prefix('.')).map_or(0, |tail| {
+                tail.get(..digits(tail)).and_then(|patch| patch.parse().ok()).unwrap_or(0)
+            });
+        Some(GoVersion { major: 1, minor, patch })
+    }
+}
+
+impl std::fmt::Display for GoVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "go{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// A resolved call frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frame {
+    /// Full function name: `main.(*Cache).Put`.
+    pub function: String,
+    /// Source file as the compiler recorded it.
+    pub file: String,
+    /// Line of the call; 0 when unknown.
+    pub line: u32,
+}
+
+/// One goroutine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Goroutine {
+    /// The runtime's goroutine number.
+    pub id: u64,
+    /// `running`, `runnable`, `syscall`, `waiting` ...: the words of a Go traceback.
+    pub state: &'static str,
+    /// Why it waits (`chan receive`, `select` ...), empty when it does not.
+    pub wait_reason: String,
+    /// How long it has waited; `None` when unknown.
+    pub wait_seconds: Option<f64>,
+    /// Size of its stack.
+    pub stack_bytes: u64,
+    /// Index into [`GoroutineSnapshot::stacks`].
+    pub stack: usize,
+    /// Runtime-internal goroutine (GC worker, finalizer ...).
+    pub is_system: bool,
+    /// The unwinder stopped early; the stack is partial.
+    pub is_partial: bool,
+    /// Address of the runtime's `g`; 0 when read through HTTP.
+    pub address: Addr,
+}
+
+/// All goroutines of a program at one time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GoroutineSnapshot {
+    /// Each goroutine. Empty when the source only gives groups.
+    pub goroutines: Vec<Goroutine>,
+    /// Distinct stacks, innermost call first; the last frame may be the
+    /// creator (`created by`).
+    pub stacks: Vec<Vec<Frame>>,
+    /// Goroutines of the same stack, state and wait reason, largest first.
+    pub groups: Vec<GoroutineGroup>,
+    /// What was left out, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Goroutines that share stack, state and wait reason.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GoroutineGroup {
+    /// How many.
+    pub count: u64,
+    /// As in [`Goroutine::state`].
+    pub state: &'static str,
+    /// As in [`Goroutine::wait_reason`].
+    pub wait_reason: String,
+    /// The longest wait among them.
+    pub wait_seconds_max: Option<f64>,
+    /// Their stacks' size together; 0 when unknown.
+    pub stack_bytes: u64,
+    /// Index into [`GoroutineSnapshot::stacks`].
+    pub stack: usize,
+    /// Where they were started (`go` statement), when known.
+    pub created_by: Option<Frame>,
+    /// Runtime-internal goroutines.
+    pub is_system: bool,
+}
+
+impl GoroutineSnapshot {
+    /// How many goroutines the program itself has (without the runtime's own).
+    pub fn user_count(&self) -> u64 {
+        self.groups.iter().filter(|group| !group.is_system).map(|group| group.count).sum()
+    }
+}
+
+/// The runtime's memory figures. `None` is unknown, never zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RuntimeMemory {
+    /// Bytes the last GC marked (`/gc/heap/live:bytes`): the saw-tooth's floor.
+    pub heap_live_bytes: Option<u64>,
+    /// Bytes in spans that hold objects (MemStats.HeapInuse).
+    pub heap_in_use_bytes: Option<u64>,
+    /// Bytes in idle spans, released ones included (MemStats.HeapIdle).
+    pub heap_idle_bytes: Option<u64>,
+    /// Bytes returned to the operating system (MemStats.HeapReleased).
+    pub heap_released_bytes: Option<u64>,
+    /// Bytes of allocated objects, dead ones not yet swept included (HeapAlloc).
+    pub heap_alloc_bytes: Option<u64>,
+    /// Allocated objects.
+    pub heap_objects: Option<u64>,
+    /// Bytes allocated since the program started (TotalAlloc).
+    pub total_alloc_bytes: Option<u64>,
+    /// Goroutine stacks (MemStats.StackInuse).
+    pub stacks_bytes: Option<u64>,
+    /// Runtime metadata: mspan, mcache, GC, profiling buckets, other.
+    pub metadata_bytes: Option<u64>,
+    /// Everything the runtime has from the operating system (MemStats.Sys).
+    pub sys_bytes: Option<u64>,
+    /// Heap size at which the next GC starts.
+    pub heap_goal_bytes: Option<u64>,
+    /// Completed GC cycles.
+    pub gc_cycles: Option<u64>,
+    /// Completed forced GC cycles.
+    pub gc_forced_cycles: Option<u64>,
+    /// Fraction of CPU spent in GC since start.
+    pub gc_cpu_fraction: Option<f64>,
+    /// GOGC in percent; -1 when off.
+    pub gogc_percent: Option<i32>,
+    /// GOMEMLIMIT; `i64::MAX` when unset.
+    pub gomemlimit_bytes: Option<i64>,
+    /// MemProfileRate.
+    pub mem_profile_rate: Option<i64>,
+    /// Goroutines, without dead ones.
+    pub goroutines: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GoVersion;
+
+    #[test]
+    fn versions_parse() {
+        let check = |text: &str, expected: Option<(u16, u16)>| {
+            let parsed = GoVersion::parse(text).map(|version| (version.minor, version.patch));
+            assert_eq!(parsed, expected, "{text}");
+        };
+        check("go1.26.3", Some((26, 3)));
+        check("go1.27rc1", Some((27, 0)));
+        check("devel go1.28-abcdef Mon", Some((28, 0)));
+        check("go1.26.8 X:jsonv2", Some((26, 8)));
+        check("rust 1.95", None);
+        check("go1.", None);
+    }
+}
