@@ -1,1 +1,17 @@
-//! Placeholder until its first module lands.
+//! The live machine: processes and their memory, kernel signals, pprof endpoints.
+//!
+//! Everything that touches the operating system unsafely is in this crate. Nothing
+//! here changes a target.
+
+mod error;
+pub mod find;
+pub mod http;
+mod image;
+mod live;
+mod memory;
+pub mod signals;
+
+pub use error::{CaptureError, ErrorKind};
+pub use find::{GoProcess, Readable};
+pub use live::{HeapCapture, LiveTarget, ProcessTarget, now};
+pub use memory::ProcessMemoryReader;

@@ -1,1 +1,16 @@
-//! Placeholder until its first module lands.
+//! Foreign bytes to [`model`], one folder per format.
+//!
+//! Nothing here opens a file or reads a clock: callers pass bytes, or a
+//! [`goruntime::Memory`] that reads another process. Input is never trusted:
+//! every count is bounded by the bytes that are left, and nothing panics.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod bytes;
+
+pub mod buildinfo;
+pub mod elf;
+pub mod goruntime;
+pub mod gotext;
+pub mod pclntab;
+pub mod pprof;
+pub mod procfs;

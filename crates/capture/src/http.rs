@@ -1,0 +1,103 @@
+//! Targets that are known by the URL of their net/http/pprof endpoint.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::time::Duration;
+
+use decode::pprof;
+use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec};
+
+use crate::error::CaptureError;
+use crate::live::now;
+
+/// A pprof endpoint.
+#[derive(Debug)]
+pub struct HttpTarget {
+    base: String,
+    target: Target,
+    agent: ureq::Agent,
+}
+
+/// A heap profile of a million stacks is about 80 MB.
+const BODY_MAX: u64 = 256 << 20;
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl HttpTarget {
+    /// Checks that something answers at `url`: the base of the program's address,
+    /// with or without `/debug/pprof`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn attach(url: &str) -> Result<HttpTarget, CaptureError> {
+        let base = url.trim_end_matches('/').trim_end_matches("/debug/pprof").to_owned();
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .http_status_as_error(false)
+            .build()
+            .new_agent();
+        let name = base.split("://").nth(1).unwrap_or(&base).to_owned();
+        let mut labels = BTreeMap::new();
+        labels.insert("instance".to_owned(), name.clone());
+        let target = Target { name, spec: TargetSpec::Url(base.clone()), pid: None, labels };
+        let http = HttpTarget { base, target, agent };
+        http.get("cmdline")?;
+        Ok(http)
+    }
+
+    /// What the target is.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Fetches `/debug/pprof/{path}`.
+    ///
+    /// # Errors
+    /// When nobody answers, the answer is an error, or it is too large.
+    pub fn get(&self, path: &str) -> Result<Vec<u8>, CaptureError> {
+        let url = format!("{}/debug/pprof/{path}", self.base);
+        let fail = |message: String, is_unreachable| CaptureError::Http {
+            url: url.clone(),
+            message,
+            is_unreachable,
+        };
+        let mut response =
+            self.agent.get(&url).call().map_err(|error| fail(error.to_string(), true))?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => {
+                let hint = "not found: does the program import net/http/pprof?";
+                return Err(fail(hint.to_owned(), false));
+            }
+            status => return Err(fail(format!("the program answered {status}"), false)),
+        }
+        let mut body = Vec::new();
+        let mut reader = response.body_mut().as_reader().take(BODY_MAX + 1);
+        reader.read_to_end(&mut body).map_err(|error| fail(error.to_string(), true))?;
+        if body.len() as u64 > BODY_MAX {
+            return Err(fail("the answer is larger than 256 MiB".to_owned(), false));
+        }
+        Ok(body)
+    }
+
+    pub(crate) fn observe(&self) -> Result<Observation, CaptureError> {
+        let text = self.get("heap?debug=1")?;
+        let runtime = decode::gotext::memstats(&String::from_utf8_lossy(&text));
+        Ok(Observation { time: now(), runtime, ..Observation::default() })
+    }
+
+    pub(crate) fn heap_profile(&self) -> Result<Profile, CaptureError> {
+        let body = self.get("heap")?;
+        pprof::read(&body).map(|parsed| parsed.profile).map_err(|error| CaptureError::Http {
+            url: format!("{}/debug/pprof/heap", self.base),
+            message: error.to_string(),
+            is_unreachable: false,
+        })
+    }
+
+    pub(crate) fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
+        let text = self.get("goroutine?debug=2")?;
+        Ok(decode::gotext::goroutines(&String::from_utf8_lossy(&text)))
+    }
+}

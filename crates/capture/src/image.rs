@@ -1,0 +1,63 @@
+//! The bytes of a running executable, memory-mapped through /proc/PID/exe so that
+//! deleted files and other mount namespaces work too.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+/// A read-only, private map of a whole file.
+///
+/// A file that is truncated in place while mapped would kill us with SIGBUS. A
+/// running executable cannot be opened for writing (ETXTBSY), and package managers
+/// replace files instead of rewriting them, so the map lives only as long as its
+/// process is read.
+#[derive(Debug)]
+pub(crate) struct Image {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the map is read-only and owned; sharing it between threads is sharing `&[u8]`.
+unsafe impl Send for Image {}
+// SAFETY: as above.
+unsafe impl Sync for Image {}
+
+impl Image {
+    /// Maps a file.
+    pub(crate) fn open(path: &str) -> io::Result<Image> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.len() == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let len = usize::try_from(metadata.len()).map_err(io::Error::other)?;
+        // SAFETY: a fresh private read-only mapping of a file we hold open; the
+        // result is checked before use.
+        let start = unsafe {
+            let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+            libc::mmap(std::ptr::null_mut(), len, read, private, file.as_raw_fd(), 0)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
+        Ok(Image { start, len })
+    }
+}
+
+impl AsRef<[u8]> for Image {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the mapping of `len` bytes lives until drop and is never written.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping made in `open`, unmapped once.
+        unsafe {
+            libc::munmap(self.start.as_ptr().cast(), self.len);
+        }
+    }
+}

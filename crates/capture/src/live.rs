@@ -1,0 +1,273 @@
+//! A running Go program, attached once and read again and again.
+//!
+//! Attaching maps the executable and finds the runtime's variables; after that an
+//! observation costs a few file reads and a heap profile one walk over the
+//! profiling buckets. The target is never stopped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use decode::goruntime::{Attached, Bias, Binary, Process, RuntimeError};
+use decode::procfs;
+use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec, Timestamp};
+
+use crate::error::CaptureError;
+use crate::http::HttpTarget;
+use crate::image::Image;
+use crate::memory::ProcessMemoryReader;
+use crate::{find, signals};
+
+/// A heap profile and how it was got.
+#[derive(Clone, Debug)]
+pub struct HeapCapture {
+    /// The profile; see `decode::goruntime` for its columns.
+    pub profile: Profile,
+    /// When the walk ended.
+    pub time: Timestamp,
+    /// The runtime published nothing while it was read.
+    pub is_consistent: bool,
+    /// CPU time it cost us.
+    pub cost: Duration,
+}
+
+/// A target that can be read.
+#[derive(Debug)]
+pub enum LiveTarget {
+    /// A process on this machine.
+    Process(ProcessTarget),
+    /// A pprof endpoint.
+    Http(HttpTarget),
+}
+
+impl LiveTarget {
+    /// Attaches to a target.
+    ///
+    /// # Errors
+    /// When it is not there, not a Go program, or may not be read.
+    pub fn attach(spec: &TargetSpec) -> Result<LiveTarget, CaptureError> {
+        match spec {
+            TargetSpec::Pid(pid) => ProcessTarget::attach(*pid).map(LiveTarget::Process),
+            TargetSpec::Name(pattern) => {
+                ProcessTarget::attach(find::one_by_name(pattern)?).map(LiveTarget::Process)
+            }
+            TargetSpec::Url(url) => HttpTarget::attach(url).map(LiveTarget::Http),
+            TargetSpec::Core { .. } => Err(CaptureError::Unsupported(
+                "core files hold no running program; give a PID, name:REGEX or URL".to_owned(),
+            )),
+        }
+    }
+
+    /// What the target is.
+    pub fn target(&self) -> &Target {
+        match self {
+            LiveTarget::Process(process) => &process.target,
+            LiveTarget::Http(http) => http.target(),
+        }
+    }
+
+    /// Level signals now.
+    ///
+    /// # Errors
+    /// When the target has ended or does not answer.
+    pub fn observe(&self) -> Result<Observation, CaptureError> {
+        match self {
+            LiveTarget::Process(process) => process.observe(),
+            LiveTarget::Http(http) => http.observe(),
+        }
+    }
+
+    /// The heap profile now.
+    ///
+    /// # Errors
+    /// When the target has ended, or sampling is off in it.
+    pub fn heap_profile(&self) -> Result<HeapCapture, CaptureError> {
+        let started = cpu_time();
+        let (mut profile, is_consistent) = match self {
+            LiveTarget::Process(process) => process.heap_profile()?,
+            LiveTarget::Http(http) => (http.heap_profile()?, true),
+        };
+        let time = now();
+        if profile.time_nanos == 0 {
+            profile.time_nanos = time.0.saturating_mul(1_000_000);
+        }
+        let cost = cpu_time().saturating_sub(started);
+        Ok(HeapCapture { profile, time, is_consistent, cost })
+    }
+
+    /// All goroutines now.
+    ///
+    /// # Errors
+    /// When the target has ended or its goroutines cannot be read.
+    pub fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
+        match self {
+            LiveTarget::Process(process) => process.goroutines(),
+            LiveTarget::Http(http) => http.goroutines(),
+        }
+    }
+
+    /// Reports whether the same process still runs.
+    pub fn is_alive(&self) -> bool {
+        match self {
+            LiveTarget::Process(process) => process.check_alive().is_ok(),
+            LiveTarget::Http(_) => true,
+        }
+    }
+}
+
+/// A Go process on this machine.
+#[derive(Debug)]
+pub struct ProcessTarget {
+    pid: u32,
+    start_ticks: u64,
+    started: Option<Timestamp>,
+    target: Target,
+    image: Image,
+    binary: Binary,
+    attached: Attached,
+}
+
+impl ProcessTarget {
+    /// Attaches to a process.
+    ///
+    /// # Errors
+    /// As [`LiveTarget::attach`].
+    pub fn attach(pid: u32) -> Result<ProcessTarget, CaptureError> {
+        let start_ticks = signals::start_ticks(pid).ok_or(CaptureError::NoProcess(pid))?;
+        let exe = format!("/proc/{pid}/exe");
+        let image =
+            Image::open(&exe).map_err(|source| CaptureError::from_io(pid, exe.clone(), source))?;
+        let runtime = |source| CaptureError::from_runtime(pid, source);
+        let binary = Binary::open(image.as_ref()).map_err(runtime)?;
+        let bias = load_bias(pid, &exe, &binary)?;
+        let memory = ProcessMemoryReader::new(pid);
+        let attached = binary.attach(image.as_ref(), bias, &memory).map_err(runtime)?;
+        let target = describe(pid, &binary);
+        let started = start_time(start_ticks);
+        Ok(ProcessTarget { pid, start_ticks, started, target, image, binary, attached })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// When the process started.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.started
+    }
+
+    /// What the executable tells.
+    pub fn binary(&self) -> &Binary {
+        &self.binary
+    }
+
+    fn check_alive(&self) -> Result<(), CaptureError> {
+        match signals::start_ticks(self.pid) {
+            Some(ticks) if ticks == self.start_ticks => Ok(()),
+            _ => Err(CaptureError::Ended(self.pid)),
+        }
+    }
+
+    /// Runs `read` on the process's runtime, and makes sure afterwards that the
+    /// pid still meant the same process.
+    fn with_runtime<T>(
+        &self,
+        read: impl FnOnce(&Process<'_, ProcessMemoryReader>) -> Result<T, RuntimeError>,
+    ) -> Result<T, CaptureError> {
+        let memory = ProcessMemoryReader::new(self.pid);
+        let file = self.image.as_ref();
+        let result = Process::new(&self.binary, &self.attached, file, &memory)
+            .and_then(|process| read(&process));
+        self.check_alive()?;
+        result.map_err(|source| CaptureError::from_runtime(self.pid, source))
+    }
+
+    fn observe(&self) -> Result<Observation, CaptureError> {
+        self.check_alive()?;
+        let runtime = self.with_runtime(|process| Ok(process.runtime_memory()))?;
+        Ok(Observation {
+            time: now(),
+            process: signals::process(self.pid, false),
+            cgroup: signals::cgroup(self.pid),
+            runtime,
+            host: signals::host(),
+            pressure: signals::pressure(),
+        })
+    }
+
+    fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {
+        let (buckets, profile) = self.with_runtime(|process| process.heap_profile())?;
+        Ok((profile, buckets.is_consistent))
+    }
+
+    fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
+        self.with_runtime(|process| process.goroutines(monotonic_nanos()))
+    }
+}
+
+/// Where the kernel loaded the executable: the mapping of its first page less the
+/// address it was linked for.
+fn load_bias(pid: u32, exe: &str, binary: &Binary) -> Result<Bias, CaptureError> {
+    if !binary.is_position_independent {
+        return Ok(Bias(0));
+    }
+    let path = format!("/proc/{pid}/maps");
+    let text = fs::read_to_string(&path)
+        .map_err(|source| CaptureError::from_io(pid, path.clone(), source))?;
+    // The file's inode identifies the mapping even when the path is of another
+    // mount namespace or deleted.
+    let inode = {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(exe);
+        metadata.map_err(|source| CaptureError::from_io(pid, exe.to_owned(), source))?.ino()
+    };
+    let mapping = procfs::maps(&text)
+        .into_iter()
+        .find(|mapping| mapping.inode == inode && mapping.offset == 0)
+        .ok_or(CaptureError::Denied { pid, what: "finding its executable in /proc/PID/maps" })?;
+    Ok(Bias(mapping.start.wrapping_sub(binary.first_load.0)))
+}
+
+fn describe(pid: u32, binary: &Binary) -> Target {
+    let mut labels = BTreeMap::new();
+    let mut label = |key: &str, value: &str| {
+        if !value.is_empty() {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+    };
+    let exe = find::exe_path(pid).unwrap_or_default();
+    let name = find::binary_name(pid, &exe);
+    label("exe", &exe);
+    label("go_version", &binary.info.version);
+    label("module", &binary.info.module);
+    label("package", &binary.info.path);
+    label("service", &name);
+    label("version", binary.info.setting("vcs.revision").unwrap_or(&binary.info.module_version));
+    Target { name, spec: TargetSpec::Pid(pid), pid: Some(pid), labels }
+}
+
+fn start_time(start_ticks: u64) -> Option<Timestamp> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let boot_seconds = procfs::flat_field(&stat, "btime")?;
+    let after_boot = start_ticks as f64 / signals::ticks_per_second() * 1000.0;
+    Some(Timestamp(boot_seconds as i64 * 1000 + after_boot as i64))
+}
+
+/// The wall clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_millis() as i64)
+}
+
+/// CPU time this thread has used.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// The clock the Go runtime notes waits with (nanotime).
+fn monotonic_nanos() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}

@@ -1,0 +1,217 @@
+//! Reading real Go processes from outside, checked against what each program says
+//! of itself.
+//!
+//! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test
+//! beside the system's.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use capture::{CaptureError, ErrorKind, LiveTarget};
+use model::{Profile, TargetSpec};
+
+/// A running test subject; it ends when its standard input closes.
+struct Subject {
+    child: Child,
+    _stdin: ChildStdin,
+    own_profile: Profile,
+    stats: serde_free::Object,
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Just enough JSON to read flat numbers out of one line.
+mod serde_free {
+    pub(crate) struct Object(pub(crate) String);
+
+    impl Object {
+        pub(crate) fn number(&self, key: &str) -> u64 {
+            let start = self.0.find(&format!("\"{key}\":")).unwrap() + key.len() + 3;
+            let rest = &self.0[start..];
+            let end = rest.find([',', '}']).unwrap();
+            rest[..end].parse().unwrap()
+        }
+    }
+}
+
+fn toolchains() -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("go")];
+    let home = std::env::var("HOME").unwrap_or_default();
+    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
+        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
+        if go.exists() {
+            found.push(go);
+        } else {
+            println!("skipped: Go {version} is not at {}", go.display());
+        }
+    }
+    found
+}
+
+fn build(go: &Path, dir: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    let out = dir.join(name);
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/subject");
+    let status = Command::new(go)
+        .args(["build", "-o"])
+        .arg(&out)
+        .args(flags)
+        .arg(".")
+        .current_dir(source)
+        .env("GOTOOLCHAIN", "local")
+        .env("GOFLAGS", "")
+        .status()
+        .expect("the Go toolchain runs");
+    assert!(status.success(), "go build {flags:?}");
+    out
+}
+
+fn start(exe: &Path, dir: &Path) -> Subject {
+    let profile = dir.join("own.pb.gz");
+    let mut child = Command::new(exe)
+        .arg(&profile)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let own_profile = decode::pprof::read(&std::fs::read(&profile).unwrap()).unwrap().profile;
+    let stdin = child.stdin.take().unwrap();
+    Subject { child, _stdin: stdin, own_profile, stats: serde_free::Object(line) }
+}
+
+/// Stacks as text with the four values every Go heap profile has.
+fn rows(profile: &Profile) -> BTreeMap<String, [i64; 4]> {
+    let mut rows = BTreeMap::new();
+    for sample in profile.samples.ids() {
+        let mut key = String::new();
+        for line in profile.lines(sample) {
+            let function = &profile.functions[line.function.0 as usize];
+            // Go 1.21 prints the type arguments of inlined generic functions.
+            let name = profile.str(function.name).replace("[go.shape.uint8]", "[...]");
+            key += &format!("{name} {}:{}\n", profile.str(function.filename), line.line);
+        }
+        key += &format!("bytes={:?}", profile.num_label(sample, "bytes"));
+        let value = |column: usize| profile.samples.values[column][sample.0 as usize];
+        let values: &mut [i64; 4] = rows.entry(key).or_default();
+        for (column, sum) in values.iter_mut().enumerate() {
+            *sum += value(column);
+        }
+    }
+    rows.retain(|_, values| *values != [0; 4]);
+    rows
+}
+
+fn check_heap(subject: &Subject, what: &str) {
+    let spec = TargetSpec::Pid(subject.child.id());
+    let live = LiveTarget::attach(&spec).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let heap = live.heap_profile().unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(heap.is_consistent, "{what}");
+    let (outside, own) = (rows(&heap.profile), rows(&subject.own_profile));
+    // The program allocates a little while it writes its profile; those buckets
+    // are new since. Everything it reported must be there with the same values.
+    for (stack, values) in &own {
+        assert_eq!(outside.get(stack), Some(values), "{what}: {stack}");
+    }
+    assert!(own.len() >= 4, "{what}: {} stacks", own.len());
+    assert_eq!(heap.profile.period, 4096, "{what}");
+    println!("{what}: {} stacks equal", own.len());
+}
+
+fn check_runtime(subject: &Subject, what: &str) {
+    let live = LiveTarget::attach(&TargetSpec::Pid(subject.child.id())).unwrap();
+    let memory = live.observe().unwrap().runtime;
+    let near = |name: &str, found: Option<u64>, own: u64| {
+        let found = found.unwrap_or_else(|| panic!("{what}: {name} unknown"));
+        // Encoding the answer allocates some kilobytes after the figures were taken.
+        assert!(found.abs_diff(own) <= 256 << 10, "{what}: {name} {found} against {own}");
+    };
+    near("heap in use", memory.heap_in_use_bytes, subject.stats.number("HeapInuse"));
+    near("heap idle", memory.heap_idle_bytes, subject.stats.number("HeapIdle"));
+    near("released", memory.heap_released_bytes, subject.stats.number("HeapReleased"));
+    near("alloc", memory.heap_alloc_bytes, subject.stats.number("HeapAlloc"));
+    near("total alloc", memory.total_alloc_bytes, subject.stats.number("TotalAlloc"));
+    near("stacks", memory.stacks_bytes, subject.stats.number("StackInuse"));
+    near("sys", memory.sys_bytes, subject.stats.number("Sys"));
+    let cycles = subject.stats.number("NumGC");
+    assert_eq!(memory.gc_cycles, Some(cycles), "{what}");
+    assert_eq!(memory.gc_forced_cycles, Some(subject.stats.number("NumForcedGC")), "{what}");
+    assert_eq!(memory.gogc_percent, Some(-1), "{what}");
+    assert_eq!(memory.gomemlimit_bytes, Some(i64::MAX), "{what}");
+    assert_eq!(memory.heap_live_bytes, Some(subject.stats.number("live")), "{what}");
+}
+
+fn check_goroutines(subject: &Subject, what: &str) {
+    let live = LiveTarget::attach(&TargetSpec::Pid(subject.child.id())).unwrap();
+    let snapshot = live.goroutines().unwrap();
+    let own = subject.stats.number("goroutines");
+    assert_eq!(snapshot.user_count(), own, "{what}: {:#?}", snapshot.groups);
+    let group = snapshot.groups.iter().max_by_key(|group| group.count).unwrap();
+    assert_eq!((group.count, group.state), (25, "waiting"), "{what}");
+    assert_eq!(group.wait_reason, "chan receive", "{what}");
+    let names: Vec<_> = snapshot.stacks[group.stack].iter().map(|f| f.function.as_str()).collect();
+    let expected = ["runtime.gopark", "runtime.chanrecv", "runtime.chanrecv1", "main.blocked"];
+    assert!(names.starts_with(&expected), "{what}: {names:?}");
+    let creator = group.created_by.as_ref().unwrap();
+    assert_eq!(creator.function, "main.main", "{what}");
+}
+
+#[test]
+fn outside_reading_equals_the_programs_own() {
+    let dir = tempfile::tempdir().unwrap();
+    for go in toolchains() {
+        let forms: [(&str, &[&str]); 4] = [
+            ("plain", &[]),
+            ("pie", &["-buildmode=pie"]),
+            ("stripped", &["-ldflags=-s -w"]),
+            ("stripped pie", &["-buildmode=pie", "-ldflags=-s -w"]),
+        ];
+        for (form, flags) in forms {
+            let exe = build(&go, dir.path(), "subject", flags);
+            let subject = start(&exe, dir.path());
+            let what = format!("{} {form}", go.display());
+            check_heap(&subject, &what);
+            check_goroutines(&subject, &what);
+            check_runtime(&subject, &what);
+        }
+    }
+}
+
+#[test]
+fn a_deleted_binary_is_still_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let exe = build(Path::new("go"), dir.path(), "subject", &[]);
+    let subject = start(&exe, dir.path());
+    std::fs::remove_file(&exe).unwrap();
+    check_heap(&subject, "deleted");
+}
+
+#[test]
+fn strangers_and_the_dead_are_told_apart() {
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let error = LiveTarget::attach(&TargetSpec::Pid(sleeper.id())).unwrap_err();
+    assert!(error.to_string().contains("not a Go program"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::BadInput);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+
+    let error = LiveTarget::attach(&TargetSpec::Pid(u32::MAX >> 1)).unwrap_err();
+    assert!(matches!(error, CaptureError::NoProcess(_)), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let exe = build(Path::new("go"), dir.path(), "subject", &[]);
+    let mut subject = start(&exe, dir.path());
+    let live = LiveTarget::attach(&TargetSpec::Pid(subject.child.id())).unwrap();
+    subject.child.kill().unwrap();
+    subject.child.wait().unwrap();
+    let error = live.heap_profile().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gone, "{error}");
+    assert!(!live.is_alive());
+}

@@ -1,0 +1,309 @@
+//! Goroutines of a running Go program, read from outside.
+//!
+//! `allgs` lists every g ever made. A waiting goroutine's registers are saved in
+//! it, so its stack can be unwound with the function table's frame sizes; a
+//! running one's are in the CPU, so only its creator is known (reading them would
+//! mean stopping its thread). The program runs on meanwhile: a goroutine that
+//! moves while it is read gives a partial stack, never a wrong frame count.
+//! Source: runtime/runtime2.go, runtime/traceback.go.
+
+use std::collections::HashMap;
+
+use model::{Addr, Frame, Goroutine, GoroutineGroup, GoroutineSnapshot};
+
+use super::layout::{Layout, wait_reason};
+use super::memory::{BlockCache, Memory, MemoryError};
+use super::{Process, RuntimeError};
+use crate::bytes::Bytes;
+
+/// A million goroutines are some programs' normal life; ten million are damage.
+const GOROUTINES_MAX: usize = 10_000_000;
+const FRAMES_MAX: usize = 256;
+/// Distinct stacks kept; further ones are counted under one empty stack.
+const STACKS_MAX: usize = 100_000;
+/// Unwinding reads at most this much of a stack in one go.
+const STACK_WINDOW: u64 = 16 << 10;
+
+mod status {
+    pub(super) const RUNNABLE: u32 = 1;
+    pub(super) const RUNNING: u32 = 2;
+    pub(super) const SYSCALL: u32 = 3;
+    pub(super) const WAITING: u32 = 4;
+    pub(super) const DEAD: u32 = 6;
+    pub(super) const COPYSTACK: u32 = 8;
+    pub(super) const PREEMPTED: u32 = 9;
+    pub(super) const LEAKED: u32 = 10;
+    pub(super) const DEAD_EXTRA: u32 = 11;
+    /// The GC scans the stack meanwhile.
+    pub(super) const SCAN: u32 = 0x1000;
+}
+
+/// The fields of a `runtime.g` that are read.
+struct G {
+    addr: Addr,
+    stack_lo: u64,
+    stack_hi: u64,
+    sp: u64,
+    pc: u64,
+    status: u32,
+    goid: u64,
+    wait_since: i64,
+    wait_reason: u8,
+    gopc: Addr,
+    startpc: Addr,
+}
+
+impl G {
+    fn parse(addr: Addr, bytes: &[u8], layout: &Layout) -> Option<G> {
+        let bytes = Bytes(bytes);
+        let status = bytes.u32(layout.status)? & !status::SCAN;
+        let syscall_sp = bytes.u64(layout.syscall_sp)?;
+        let (sp, pc) = if status == status::SYSCALL && syscall_sp != 0 {
+            (syscall_sp, bytes.u64(layout.syscall_sp + 8)?)
+        } else {
+            (bytes.u64(56)?, bytes.u64(64)?)
+        };
+        Some(G {
+            addr,
+            stack_lo: bytes.u64(0)?,
+            stack_hi: bytes.u64(8)?,
+            sp,
+            pc,
+            status,
+            goid: bytes.u64(layout.goid)?,
+            wait_since: bytes.u64(layout.goid + 16)?.cast_signed(),
+            wait_reason: bytes.u8(layout.goid + 24)?,
+            gopc: Addr(bytes.u64(layout.gopc)?),
+            startpc: Addr(bytes.u64(layout.startpc)?),
+        })
+    }
+
+    fn is_dead(&self) -> bool {
+        matches!(self.status, 0 | status::DEAD | status::DEAD_EXTRA)
+    }
+
+    fn state(&self) -> &'static str {
+        match self.status {
+            status::RUNNABLE => "runnable",
+            status::RUNNING => "running",
+            status::SYSCALL => "syscall",
+            status::WAITING | status::LEAKED => "waiting",
+            status::COPYSTACK => "copystack",
+            status::PREEMPTED => "preempted",
+            _ => "unknown",
+        }
+    }
+}
+
+impl<M: Memory> Process<'_, M> {
+    /// How many goroutines there are, the runtime's own included.
+    ///
+    /// # Errors
+    /// When `runtime.allgs` was not found or cannot be read.
+    pub fn goroutine_count(&self) -> Result<u64, RuntimeError> {
+        let mut count = 0;
+        self.each_g(|g| count += u64::from(!g.is_dead()))?;
+        Ok(count)
+    }
+
+    /// Every goroutine with its stack, grouped. `now_nanos` is the target's
+    /// monotonic clock (CLOCK_MONOTONIC), from which waits are counted.
+    ///
+    /// # Errors
+    /// When `runtime.allgs` was not found or cannot be read.
+    pub fn goroutines(&self, now_nanos: i64) -> Result<GoroutineSnapshot, RuntimeError> {
+        let mut collector = Collector {
+            process: self,
+            now_nanos,
+            frames: HashMap::new(),
+            stacks: HashMap::new(),
+            creators: Vec::new(),
+            snapshot: GoroutineSnapshot::default(),
+        };
+        let skipped = self.each_g(|g| collector.add(&g))?;
+        if skipped > 0 {
+            collector.snapshot.warnings.push(format!("{skipped} goroutines could not be read"));
+        }
+        Ok(collector.finish())
+    }
+
+    /// Calls `visit` with every g; returns how many could not be read.
+    fn each_g(&self, mut visit: impl FnMut(G)) -> Result<u64, RuntimeError> {
+        let allgs = self.variable(self.variables.allgs, "runtime.allgs")?;
+        let layout = Layout::of(self.binary.version);
+        let mut header = [0; 16];
+        self.memory.read(allgs, &mut header)?;
+        let header = Bytes(&header);
+        let list = Addr(header.u64(0).unwrap_or(0));
+        let count = header.index(8).unwrap_or(0).min(GOROUTINES_MAX);
+        let cache = BlockCache::new(self.memory);
+        let mut skipped = 0;
+        let mut bytes = vec![0; layout.g_size];
+        for index in 0..count as u64 {
+            let slot = list.checked_add(index * 8).ok_or(MemoryError::Unmapped(list))?;
+            let addr = Addr(cache.read_u64(slot)?);
+            let g =
+                cache.read(addr, &mut bytes).ok().and_then(|()| G::parse(addr, &bytes, &layout));
+            match g {
+                Some(g) => visit(g),
+                None => skipped += 1,
+            }
+        }
+        Ok(skipped)
+    }
+}
+
+struct Collector<'a, M: Memory> {
+    process: &'a Process<'a, M>,
+    now_nanos: i64,
+    /// Resolved frames of each return address.
+    frames: HashMap<Addr, Vec<Frame>>,
+    /// Stacks by their addresses (creator last).
+    stacks: HashMap<(Vec<Addr>, Addr), usize>,
+    creators: Vec<Option<Frame>>,
+    snapshot: GoroutineSnapshot,
+}
+
+impl<M: Memory> Collector<'_, M> {
+    fn add(&mut self, g: &G) {
+        if g.is_dead() {
+            return;
+        }
+        let (addresses, is_partial) = self.unwind(g);
+        let stack = self.stack(addresses, g.gopc);
+        let is_waiting = g.state() == "waiting";
+        let reason = is_waiting.then(|| wait_reason(self.process.binary.version, g.wait_reason));
+        // The runtime notes the time only when a GC meets a goroutine that already waits.
+        let wait_seconds = (is_waiting && g.wait_since > 0)
+            .then(|| (self.now_nanos.saturating_sub(g.wait_since)).max(0) as f64 / 1e9);
+        self.snapshot.goroutines.push(Goroutine {
+            id: g.goid,
+            state: g.state(),
+            wait_reason: reason.flatten().unwrap_or("").to_owned(),
+            wait_seconds,
+            stack_bytes: g.stack_hi.saturating_sub(g.stack_lo),
+            stack,
+            is_system: self.is_system(g.startpc),
+            is_partial,
+            address: g.addr,
+        });
+    }
+
+    /// Return addresses of the stack, innermost first, each less one so that it
+    /// lies in the call; and whether the walk ended before the stack did.
+    fn unwind(&self, g: &G) -> (Vec<Addr>, bool) {
+        if matches!(g.status, status::RUNNING | status::COPYSTACK) {
+            return (Vec::new(), true);
+        }
+        let in_stack = |sp: u64| sp >= g.stack_lo && sp < g.stack_hi;
+        if !in_stack(g.sp) {
+            return (Vec::new(), true);
+        }
+        let len = (g.stack_hi - g.sp).min(STACK_WINDOW) as usize;
+        let Ok(window) = self.process.memory.read_vec(Addr(g.sp), len) else {
+            return (Vec::new(), true);
+        };
+        let window = Bytes(&window);
+        let mut addresses = Vec::new();
+        let (mut pc, mut sp) = (Addr(g.pc), g.sp);
+        // The saved pc is where the goroutine goes on, right after its call.
+        while let Some(call) = self.process.bias.remove(pc).and_then(|pc| pc.0.checked_sub(1)) {
+            let Some(func) = self.process.table.func_at(Addr(call)) else {
+                return (addresses, true);
+            };
+            if addresses.len() >= FRAMES_MAX {
+                return (addresses, true);
+            }
+            addresses.push(Addr(call));
+            if func.raw_name() == Some("runtime.goexit") {
+                addresses.pop();
+                return (addresses, false);
+            }
+            let Some(size) = func.frame_size(Addr(call)) else { return (addresses, true) };
+            let at = sp.saturating_add(size.into());
+            let Some(next) = window.u64(at.saturating_sub(g.sp) as usize) else {
+                return (addresses, true);
+            };
+            pc = Addr(next);
+            sp = at.saturating_add(8);
+            if !in_stack(sp) {
+                // Past the top: goexit's frame is the last word of the stack.
+                return (addresses, false);
+            }
+        }
+        (addresses, true)
+    }
+
+    fn stack(&mut self, addresses: Vec<Addr>, gopc: Addr) -> usize {
+        let key = (addresses, gopc);
+        if let Some(&index) = self.stacks.get(&key) {
+            return index;
+        }
+        if self.stacks.len() >= STACKS_MAX {
+            return 0;
+        }
+        let mut frames = Vec::new();
+        for &addr in &key.0 {
+            frames.extend_from_slice(self.frames_at(addr));
+        }
+        let creator = self
+            .process
+            .bias
+            .remove(gopc)
+            .and_then(|pc| pc.0.checked_sub(1))
+            .and_then(|pc| self.frames_at(Addr(pc)).first().cloned());
+        let index = self.snapshot.stacks.len();
+        self.snapshot.stacks.push(frames);
+        self.creators.push(creator);
+        self.stacks.insert(key, index);
+        index
+    }
+
+    fn frames_at(&mut self, addr: Addr) -> &[Frame] {
+        let table = &self.process.table;
+        self.frames.entry(addr).or_insert_with(|| {
+            table.frames(addr).into_iter().map(|logical| logical.frame).collect()
+        })
+    }
+
+    /// runtime.isSystemGoroutine: started by a function of the runtime, but for a few.
+    fn is_system(&self, startpc: Addr) -> bool {
+        let func = self.process.bias.remove(startpc).and_then(|pc| self.process.table.func_at(pc));
+        let Some(name) = func.and_then(|func| func.raw_name()) else { return false };
+        name.starts_with("runtime.") && !matches!(name, "runtime.main" | "runtime.handleAsyncEvent")
+    }
+
+    fn finish(self) -> GoroutineSnapshot {
+        let mut snapshot = self.snapshot;
+        let mut groups: HashMap<(usize, &'static str, String, bool), GoroutineGroup> =
+            HashMap::new();
+        for goroutine in &snapshot.goroutines {
+            let reason = goroutine.wait_reason.clone();
+            let key = (goroutine.stack, goroutine.state, reason, goroutine.is_system);
+            let group = groups.entry(key).or_insert_with(|| GoroutineGroup {
+                state: goroutine.state,
+                wait_reason: goroutine.wait_reason.clone(),
+                stack: goroutine.stack,
+                created_by: self.creators.get(goroutine.stack).cloned().flatten(),
+                is_system: goroutine.is_system,
+                ..GoroutineGroup::default()
+            });
+            group.count += 1;
+            group.stack_bytes += goroutine.stack_bytes;
+            group.wait_seconds_max = match (group.wait_seconds_max, goroutine.wait_seconds) {
+                (Some(longest), Some(wait)) => Some(longest.max(wait)),
+                (longest, wait) => longest.or(wait),
+            };
+        }
+        snapshot.groups = groups.into_values().collect();
+        snapshot.groups.sort_by(|a, b| {
+            (b.count, a.stack, a.state, &a.wait_reason).cmp(&(
+                a.count,
+                b.stack,
+                b.state,
+                &b.wait_reason,
+            ))
+        });
+        snapshot
+    }
+}

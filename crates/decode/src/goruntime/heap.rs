@@ -1,0 +1,373 @@
+//! The heap profile of a running Go program, read from outside.
+//!
+//! The runtime keeps one bucket per (stack, size) in the list `mbuckets`. Links,
+//! sizes and stacks never change and buckets are never freed, so the list can be
+//! walked while the program runs. The published counters (`active`) change only
+//! when a GC cycle flushes: the walk is consistent when `mProfCycle` reads the
+//! same before and after. Allocations of the last up to three cycles wait in
+//! `future` and are reported apart: they matter just before an out-of-memory
+//! kill. Source: runtime/mprof.go, alike in Go 1.21 to 1.27.
+
+use std::collections::{HashMap, HashSet};
+
+use model::{Addr, Function, FunctionId, Label, LabelValue, Line, LocationId, Profile, StrId};
+
+use super::memory::{BlockCache, Memory, MemoryError};
+use super::{Process, RuntimeError};
+use crate::bytes::Bytes;
+
+/// Counters of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sampled allocations.
+    pub allocs: u64,
+    /// Sampled frees.
+    pub frees: u64,
+    /// Bytes of the sampled allocations.
+    pub alloc_bytes: u64,
+    /// Bytes of the sampled frees.
+    pub free_bytes: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Counts) {
+        self.allocs = self.allocs.saturating_add(other.allocs);
+        self.frees = self.frees.saturating_add(other.frees);
+        self.alloc_bytes = self.alloc_bytes.saturating_add(other.alloc_bytes);
+        self.free_bytes = self.free_bytes.saturating_add(other.free_bytes);
+    }
+
+    fn read(bytes: Bytes<'_>, offset: usize) -> Option<Counts> {
+        Some(Counts {
+            allocs: bytes.u64(offset)?,
+            frees: bytes.u64(offset + 8)?,
+            alloc_bytes: bytes.u64(offset + 16)?,
+            free_bytes: bytes.u64(offset + 24)?,
+        })
+    }
+}
+
+/// One (stack, size) bucket; counters are raw samples, not scaled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Size class of the objects.
+    pub size: u64,
+    /// Return addresses, one per logical frame, innermost first.
+    pub stack: Vec<Addr>,
+    /// What the program itself would report now.
+    pub published: Counts,
+    /// What the running cycles have added since.
+    pub unpublished: Counts,
+}
+
+/// A walk over all buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeapBuckets {
+    /// `runtime.MemProfileRate` of the target.
+    pub rate: i64,
+    /// `mProfCycle` did not change while the walk ran.
+    pub is_consistent: bool,
+    /// How often the walk was repeated to become so.
+    pub attempts: u32,
+    /// The walk stopped at a limit or at a damaged bucket.
+    pub is_partial: bool,
+    /// The buckets.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Real programs have thousands; parca's collector stops at 60,000.
+const BUCKETS_MAX: usize = 1 << 20;
+/// GODEBUG=profstackdepth is capped at 1024 by the runtime.
+const DEPTH_MAX: u64 = 1024;
+const ATTEMPTS_MAX: u32 = 8;
+const MEM_PROFILE: u64 = 1;
+const HEADER: usize = 48;
+const RECORD: usize = 4 * 32;
+
+impl<M: Memory> Process<'_, M> {
+    /// Walks the profiling buckets; repeats the walk while a GC publishes.
+    ///
+    /// # Errors
+    /// When profiling is off in the target, a variable was not found, or the
+    /// memory cannot be read.
+    pub fn heap_buckets(&self) -> Result<HeapBuckets, RuntimeError> {
+        let head = self.variable(self.variables.mbuckets, "runtime.mbuckets")?;
+        let cycle_at = self.variable(self.variables.prof_cycle, "runtime.mProfCycle")?;
+        let rate = self.profile_rate()?;
+        let mut best = HeapBuckets { rate, ..HeapBuckets::default() };
+        for attempt in 1..=ATTEMPTS_MAX {
+            let before = self.memory.read_u32(cycle_at)?;
+            let (buckets, is_partial) = walk(self.memory, head, before)?;
+            let after = self.memory.read_u32(cycle_at)?;
+            best = HeapBuckets {
+                rate,
+                is_consistent: before == after,
+                attempts: attempt,
+                is_partial,
+                buckets,
+            };
+            if best.is_consistent {
+                break;
+            }
+        }
+        if best.buckets.is_empty() && (rate == 0 || self.is_profiling_disabled()) {
+            return Err(RuntimeError::ProfilingDisabled);
+        }
+        Ok(best)
+    }
+
+    /// `runtime.MemProfileRate`, the mean number of bytes between samples.
+    ///
+    /// # Errors
+    /// When the variable was not found or cannot be read.
+    pub fn profile_rate(&self) -> Result<i64, RuntimeError> {
+        let addr = self.variable(self.variables.profile_rate, "runtime.MemProfileRate")?;
+        Ok(self.memory.read_u64(addr)?.cast_signed())
+    }
+
+    /// The linker found no use of the heap profile and switched sampling off.
+    pub fn is_profiling_disabled(&self) -> bool {
+        let Some(addr) = self.variables.profiling_disabled else { return false };
+        let mut flag = [0];
+        let read = self.bias.apply(addr).map(|addr| self.memory.read(addr, &mut flag));
+        matches!(read, Some(Ok(()))) && flag != [0]
+    }
+
+    /// Takes the heap profile as the program's own `/debug/pprof/heap` would give
+    /// it, with two columns more for what is not yet published.
+    ///
+    /// # Errors
+    /// As [`Process::heap_buckets`].
+    pub fn heap_profile(&self) -> Result<(HeapBuckets, Profile), RuntimeError> {
+        let buckets = self.heap_buckets()?;
+        let profile = Symboliser::new(self, &buckets).profile();
+        Ok((buckets, profile))
+    }
+}
+
+fn walk<M: Memory>(memory: &M, head: Addr, cycle: u32) -> Result<(Vec<Bucket>, bool), MemoryError> {
+    let cache = BlockCache::new(memory);
+    let is_flushed = cycle & 1 == 1;
+    let next_to_publish = (cycle >> 1) as usize % 3;
+    let mut buckets = Vec::new();
+    let mut seen = HashSet::new();
+    let mut at = Addr(memory.read_u64(head)?);
+    while !at.is_nil() {
+        if buckets.len() >= BUCKETS_MAX || !seen.insert(at) {
+            return Ok((buckets, true));
+        }
+        let mut header = [0; HEADER];
+        cache.read(at, &mut header)?;
+        let header = Bytes(&header);
+        let word = |index: usize| header.u64(index * 8).unwrap_or(0);
+        let (all_next, kind, size, depth) = (word(1), word(2), word(4), word(5));
+        if kind != MEM_PROFILE || depth > DEPTH_MAX {
+            return Ok((buckets, true));
+        }
+        let stack_len = depth as usize * 8;
+        let body_at = at.checked_add(HEADER as u64).ok_or(MemoryError::Unmapped(at))?;
+        let body = cache.read_vec(body_at, stack_len + RECORD)?;
+        let body = Bytes(&body);
+        let stack = (0..depth as usize).filter_map(|i| body.u64(i * 8).map(Addr)).collect();
+        let counts = |index: usize| Counts::read(body, stack_len + index * 32).unwrap_or_default();
+        let mut bucket =
+            Bucket { size, stack, published: counts(0), unpublished: Counts::default() };
+        for future in 0..3 {
+            // The cycle that a running profile request would flush first.
+            if future == next_to_publish && !is_flushed {
+                bucket.published.add(counts(1 + future));
+            } else {
+                bucket.unpublished.add(counts(1 + future));
+            }
+        }
+        buckets.push(bucket);
+        at = Addr(all_next);
+    }
+    Ok((buckets, false))
+}
+
+/// Scales a bucket's counts as runtime/pprof does (scaleHeapSample): each object
+/// of this size was sampled with probability 1-exp(-size/rate).
+pub fn scale_heap_sample(count: i64, bytes: i64, rate: i64) -> (i64, i64) {
+    if count == 0 || bytes == 0 {
+        return (0, 0);
+    }
+    if rate <= 1 {
+        return (count, bytes);
+    }
+    let mean = bytes as f64 / count as f64;
+    let scale = 1.0 / (1.0 - (-mean / rate as f64).exp());
+    ((count as f64 * scale) as i64, (bytes as f64 * scale) as i64)
+}
+
+/// Turns buckets into a symbolised profile. Each address is resolved once.
+struct Symboliser<'a, M: Memory> {
+    process: &'a Process<'a, M>,
+    buckets: &'a HeapBuckets,
+    profile: Profile,
+    functions: HashMap<(StrId, StrId), FunctionId>,
+    locations: HashMap<Vec<Addr>, LocationId>,
+    addresses: HashMap<Addr, Resolved>,
+}
+
+#[derive(Clone, Debug)]
+struct Resolved {
+    line: Line,
+    /// The innermost function at the return address itself; the runtime decides
+    /// by it which leading frames to hide.
+    is_runtime: bool,
+    is_goexit: bool,
+    is_inlined: bool,
+    /// Entry of the physical function.
+    entry: Addr,
+}
+
+impl<'a, M: Memory> Symboliser<'a, M> {
+    fn new(process: &'a Process<'a, M>, buckets: &'a HeapBuckets) -> Self {
+        let mut profile = Profile::new(&[
+            ("alloc_objects", "count"),
+            ("alloc_space", "bytes"),
+            ("inuse_objects", "count"),
+            ("inuse_space", "bytes"),
+            ("unpublished_objects", "count"),
+            ("unpublished_space", "bytes"),
+        ]);
+        profile.period_type = Some(profile.value_type("space", "bytes"));
+        profile.period = buckets.rate;
+        profile.default_sample_type = profile.strings.lookup("inuse_space");
+        Symboliser {
+            process,
+            buckets,
+            profile,
+            functions: HashMap::new(),
+            locations: HashMap::new(),
+            addresses: HashMap::new(),
+        }
+    }
+
+    fn profile(mut self) -> Profile {
+        let key = self.profile.strings.intern("bytes");
+        let unit = self.profile.strings.intern("bytes");
+        for bucket in &self.buckets.buckets {
+            let stack = self.stack(&bucket.stack);
+            let values = self.values(bucket);
+            if values == [0; 6] {
+                continue;
+            }
+            let size = bucket.size.cast_signed();
+            let label = Label { key, value: LabelValue::Num(size, unit) };
+            self.profile.push_sample(&stack, &values, &[label]);
+        }
+        self.profile
+    }
+
+    fn values(&self, bucket: &Bucket) -> [i64; 6] {
+        let rate = self.buckets.rate;
+        let signed = |value: u64| value.cast_signed();
+        let scaled = |count, bytes| scale_heap_sample(count, bytes, rate);
+        let (published, unpublished) = (bucket.published, bucket.unpublished);
+        let alloc = scaled(signed(published.allocs), signed(published.alloc_bytes));
+        let in_use = scaled(
+            signed(published.allocs.wrapping_sub(published.frees)),
+            signed(published.alloc_bytes.wrapping_sub(published.free_bytes)),
+        );
+        let pending = scaled(
+            signed(unpublished.allocs.wrapping_sub(unpublished.frees)),
+            signed(unpublished.alloc_bytes.wrapping_sub(unpublished.free_bytes)),
+        );
+        [alloc.0, alloc.1, in_use.0, in_use.1, pending.0, pending.1]
+    }
+
+    /// Locations of a stack: leading runtime frames hidden as runtime/pprof does
+    /// (unless nothing would be left), calls inlined into one function joined.
+    fn stack(&mut self, addresses: &[Addr]) -> Vec<LocationId> {
+        let resolved: Vec<(Addr, Resolved)> =
+            addresses.iter().filter_map(|&addr| Some((addr, self.resolve(addr)?))).collect();
+        let hidden = resolved.iter().take_while(|(_, frame)| frame.is_runtime).count();
+        let visible = |frames: &[(Addr, Resolved)]| -> Vec<(Addr, Resolved)> {
+            frames.iter().filter(|(_, frame)| !frame.is_goexit).cloned().collect()
+        };
+        let mut frames = visible(resolved.get(hidden..).unwrap_or(&[]));
+        if frames.is_empty() {
+            frames = visible(&resolved);
+        }
+        frames
+            .chunk_by(|(_, inner), (_, outer)| inner.is_inlined && inner.entry == outer.entry)
+            .map(|chunk| self.location(chunk))
+            .collect()
+    }
+
+    fn location(&mut self, frames: &[(Addr, Resolved)]) -> LocationId {
+        let key: Vec<Addr> = frames.iter().map(|(addr, _)| *addr).collect();
+        if let Some(&id) = self.locations.get(&key) {
+            return id;
+        }
+        let id = LocationId(self.profile.locations.len() as u32);
+        self.profile.locations.push(model::profile::Location {
+            address: key.first().copied().unwrap_or_default(),
+            lines: frames.iter().map(|(_, frame)| frame.line).collect(),
+            ..Default::default()
+        });
+        self.locations.insert(key, id);
+        id
+    }
+
+    fn resolve(&mut self, addr: Addr) -> Option<Resolved> {
+        if let Some(resolved) = self.addresses.get(&addr) {
+            return Some(resolved.clone());
+        }
+        let link_addr = self.process.bias.remove(addr)?;
+        let call = Addr(link_addr.0.checked_sub(1)?);
+        let table = &self.process.table;
+        let func = table.func_at(call)?;
+        // Every entry of a bucket is one logical frame: the innermost at its address.
+        let frame = table.frames(call).into_iter().next()?;
+        let at_return = table.frames(link_addr).into_iter().next();
+        let hide_name = at_return.as_ref().map_or(&frame.frame.function, |f| &f.frame.function);
+        let resolved = Resolved {
+            is_runtime: hide_name.starts_with("runtime.")
+                || hide_name.starts_with("internal/runtime/"),
+            is_goexit: frame.frame.function == "runtime.goexit",
+            is_inlined: frame.is_inlined,
+            entry: func.entry,
+            line: Line {
+                function: self.function(&frame),
+                line: frame.frame.line.into(),
+                column: 0,
+            },
+        };
+        self.addresses.insert(addr, resolved.clone());
+        Some(resolved)
+    }
+
+    fn function(&mut self, frame: &crate::pclntab::LogicalFrame) -> FunctionId {
+        let name = self.profile.strings.intern(&frame.frame.function);
+        let filename = self.profile.strings.intern(&frame.frame.file);
+        if let Some(&id) = self.functions.get(&(name, filename)) {
+            return id;
+        }
+        let id = FunctionId(self.profile.functions.len() as u32);
+        self.profile.functions.push(Function {
+            name,
+            system_name: name,
+            filename,
+            start_line: frame.start_line.into(),
+        });
+        self.functions.insert((name, filename), id);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scale_heap_sample;
+
+    #[test]
+    fn scaling_matches_runtime_pprof() {
+        // Values of the formula in runtime/pprof/protomem.go.
+        assert_eq!(scale_heap_sample(1, 512 << 10, 512 << 10), (1, 829_411));
+        assert_eq!(scale_heap_sample(1, 112, 512 << 10), (4681, 524_344));
+        assert_eq!(scale_heap_sample(3, 48, 1), (3, 48));
+        assert_eq!(scale_heap_sample(0, 48, 512), (0, 0));
+    }
+}

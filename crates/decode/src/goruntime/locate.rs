@@ -1,0 +1,202 @@
+//! Where the runtime's variables lie: by symbol table, else, in a stripped
+//! binary, by the instructions of functions that are known to use them.
+//!
+//! The function table still names functions after `-ldflags="-s -w"`. On amd64 a
+//! global is loaded relative to the instruction pointer, so its address stands in
+//! the instruction. Verified for Go 1.21 to 1.27, plain and PIE.
+
+use model::Addr;
+
+use crate::bytes::Bytes;
+use crate::elf::Elf;
+use crate::pclntab::{Func, Pclntab};
+
+/// Link-time addresses of the variables that memsight reads; `None` = not found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    /// `runtime.mbuckets`: the list of heap profile buckets.
+    pub mbuckets: Option<Addr>,
+    /// `runtime.mProfCycle`.
+    pub prof_cycle: Option<Addr>,
+    /// `runtime.MemProfileRate`.
+    pub profile_rate: Option<Addr>,
+    /// `runtime.disableMemoryProfiling`.
+    pub profiling_disabled: Option<Addr>,
+    /// `runtime.allgs`.
+    pub allgs: Option<Addr>,
+    /// `runtime.memstats`.
+    pub memstats: Option<Addr>,
+    /// `runtime.gcController`.
+    pub gc_controller: Option<Addr>,
+    /// `runtime.mheap_`.
+    pub mheap: Option<Addr>,
+    /// `runtime.work`.
+    pub work: Option<Addr>,
+}
+
+const X86_64: u16 = 62;
+
+impl Variables {
+    /// Looks the variables up in the symbol table.
+    pub fn by_symbols(elf: &Elf<'_>) -> Variables {
+        const NAMES: [&str; 9] = [
+            "runtime.mbuckets",
+            "runtime.mProfCycle",
+            "runtime.MemProfileRate",
+            "runtime.disableMemoryProfiling",
+            "runtime.allgs",
+            "runtime.memstats",
+            "runtime.gcController",
+            "runtime.mheap_",
+            "runtime.work",
+        ];
+        let found = elf.symbols(&NAMES);
+        let at = |index: usize| found.get(index).copied().flatten();
+        Variables {
+            mbuckets: at(0),
+            prof_cycle: at(1),
+            profile_rate: at(2),
+            profiling_disabled: at(3),
+            allgs: at(4),
+            memstats: at(5),
+            gc_controller: at(6),
+            mheap: at(7),
+            work: at(8),
+        }
+    }
+
+    /// Finds them by instruction patterns; fills only what is missing.
+    pub fn or_by_code(mut self, elf: &Elf<'_>, table: &Pclntab<'_>) -> Variables {
+        if elf.machine != X86_64 || self.mbuckets.is_some() && self.allgs.is_some() {
+            return self;
+        }
+        let [flush_locked, flush, profile_alloc, allg_add] = functions(
+            table,
+            [
+                "runtime.mProf_FlushLocked",
+                "runtime.mProf_Flush",
+                "runtime.profilealloc",
+                "runtime.allgadd",
+            ],
+        );
+        let loads = |func: Option<Func<'_>>| func.map(|f| rip_loads(elf, &f)).unwrap_or_default();
+        // for b := mbuckets; b != nil; b = b.allnext
+        self.mbuckets = self.mbuckets.or_else(|| first(&loads(flush_locked), Width::W64));
+        // cycle := mProfCycle.read()
+        self.prof_cycle = self.prof_cycle.or_else(|| first(&loads(flush), Width::W32));
+        // MemProfileRate is compared, then used to draw the next sample.
+        self.profile_rate = self.profile_rate.or_else(|| repeated(&loads(profile_alloc)));
+        self.allgs = self.allgs.or_else(|| slice_header(&loads(allg_add)));
+        self.receivers_by_code(elf, table);
+        self
+    }
+
+    /// Variables whose address is passed as the receiver of a method.
+    fn receivers_by_code(&mut self, elf: &Elf<'_>, table: &Pclntab<'_>) {
+        let receiver = |caller: &str, callee: &str| {
+            let [caller, callee] = functions(table, [caller, callee]);
+            lea_before_call(elf, &caller?, callee?.entry)
+        };
+        self.mheap = self.mheap.or_else(|| receiver("runtime.mallocinit", "runtime.(*mheap).init"));
+        self.gc_controller = self
+            .gc_controller
+            .or_else(|| receiver("runtime.gcinit", "runtime.(*gcControllerState).init"));
+        // memstats starts with heapStats.
+        const ACQUIRE: &str = "runtime.(*consistentHeapStats).acquire";
+        self.memstats = self
+            .memstats
+            .or_else(|| receiver("runtime.(*mcache).refill", ACQUIRE))
+            .or_else(|| receiver("runtime.(*mcache).releaseAll", ACQUIRE))
+            .or_else(|| receiver("runtime.(*mcache).allocLarge", ACQUIRE));
+    }
+}
+
+fn functions<'a, const N: usize>(table: &Pclntab<'a>, names: [&str; N]) -> [Option<Func<'a>>; N] {
+    let found = table.funcs_named(&names);
+    let mut result = [None; N];
+    for (slot, func) in result.iter_mut().zip(found) {
+        *slot = func;
+    }
+    result
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    W32,
+    W64,
+}
+
+/// The machine code of a function.
+fn code_of<'a>(elf: &Elf<'a>, func: &Func<'_>) -> &'a [u8] {
+    /// Far longer than the functions looked at; bounds damaged tables.
+    const CODE_MAX: u64 = 64 << 10;
+    let len = (func.end.0.saturating_sub(func.entry.0)).min(CODE_MAX) as usize;
+    elf.bytes_at(func.entry).and_then(|code| code.get(..len)).unwrap_or(&[])
+}
+
+/// The address that the last `lea disp32(%rip), %rax` before the first call of
+/// `callee` loads: the receiver, in Go's register calling convention.
+fn lea_before_call(elf: &Elf<'_>, func: &Func<'_>, callee: Addr) -> Option<Addr> {
+    let code = code_of(elf, func);
+    let bytes = Bytes(code);
+    let target = |at: usize, len: usize| -> Option<u64> {
+        let next = func.entry.0.checked_add((at + len) as u64)?;
+        Some(next.wrapping_add_signed(bytes.i32(at + len - 4)?.into()))
+    };
+    let mut receiver = None;
+    for at in 0..code.len() {
+        if bytes.u8(at) == Some(0xe8) && target(at, 5) == Some(callee.0) {
+            return receiver;
+        }
+        if code.get(at..).is_some_and(|code| code.starts_with(&[0x48, 0x8d, 0x05])) {
+            receiver = target(at, 7).map(Addr);
+        }
+    }
+    None
+}
+
+/// Every `mov disp32(%rip), reg` of a function, in order.
+fn rip_loads(elf: &Elf<'_>, func: &Func<'_>) -> Vec<(Width, Addr)> {
+    let code = code_of(elf, func);
+    let mut loads = Vec::new();
+    let bytes = Bytes(code);
+    for at in 0..code.len() {
+        let byte = |offset: usize| bytes.u8(at + offset).unwrap_or(0);
+        // REX.W (48 or 4c), 8b, ModRM with mod=00 rm=101.
+        let (width, start) = if matches!(byte(0), 0x48 | 0x4c) && byte(1) == 0x8b {
+            (Width::W64, 2)
+        } else if byte(0) == 0x8b && (at == 0 || bytes.u8(at - 1).unwrap_or(0) & 0xf0 != 0x40) {
+            (Width::W32, 1)
+        } else {
+            continue;
+        };
+        if byte(start) & 0xc7 != 5 {
+            continue;
+        }
+        let Some(displacement) = bytes.i32(at + start + 1) else { continue };
+        let next = func.entry.0.wrapping_add((at + start + 5) as u64);
+        loads.push((width, Addr(next.wrapping_add_signed(displacement.into()))));
+    }
+    loads
+}
+
+fn first(loads: &[(Width, Addr)], width: Width) -> Option<Addr> {
+    loads.iter().find(|(found, _)| *found == width).map(|(_, addr)| *addr)
+}
+
+fn repeated(loads: &[(Width, Addr)]) -> Option<Addr> {
+    loads
+        .iter()
+        .enumerate()
+        .find(|(index, (_, addr))| loads.iter().skip(index + 1).any(|(_, later)| later == addr))
+        .map(|(_, (_, addr))| *addr)
+}
+
+/// The lowest of three addresses 8 bytes apart: data, length and capacity.
+fn slice_header(loads: &[(Width, Addr)]) -> Option<Addr> {
+    let has = |addr: Addr| loads.iter().any(|(_, found)| *found == addr);
+    loads
+        .iter()
+        .map(|(_, addr)| *addr)
+        .find(|addr| has(Addr(addr.0.wrapping_add(8))) && has(Addr(addr.0.wrapping_add(16))))
+}

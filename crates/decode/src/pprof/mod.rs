@@ -1,0 +1,55 @@
+//! profile.proto: Go's profile format, read and written by hand.
+//!
+//! Reads gzip and plain; the inflated size is capped, every count is bounded by
+//! the bytes that are left, and foreign ids are errors. A gzip stream that ends
+//! early gives what can be read, with a warning. Format: proto/profile.proto of
+//! github.com/google/pprof.
+
+mod read;
+mod wire;
+mod write;
+
+pub use read::{Options, Parsed, read, read_with};
+pub use write::{write, write_plain};
+
+/// Why a profile cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PprofError {
+    /// Neither gzip nor profile.proto.
+    #[error("not a profile: expected profile.proto, plain or gzip")]
+    NotAProfile,
+    /// The gzip stream is damaged.
+    #[error("damaged gzip stream: {0}")]
+    Gzip(String),
+    /// The inflated profile exceeds the limit.
+    #[error("the profile is larger than {0} bytes when inflated")]
+    TooLarge(u64),
+    /// A field is damaged.
+    #[error("damaged profile: {what} at byte {offset}")]
+    Damaged {
+        /// What was expected there.
+        what: &'static str,
+        /// Offset in the inflated bytes.
+        offset: usize,
+    },
+    /// A reference to something that is not in the profile.
+    #[error("damaged profile: unknown {what} {id}")]
+    UnknownId {
+        /// What it should be.
+        what: &'static str,
+        /// The id.
+        id: u64,
+    },
+    /// A sample has too many or too few values.
+    #[error("damaged profile: a sample has {found} values for {expected} sample types")]
+    ValueCount {
+        /// Number of sample types.
+        expected: usize,
+        /// Number of values.
+        found: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests;
