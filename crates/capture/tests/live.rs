@@ -118,7 +118,7 @@ fn check_heap(subject: &Subject, what: &str) {
     // The program allocates a little while it writes its profile; those buckets
     // are new since. Everything it reported must be there with the same values.
     for (stack, values) in &own {
-        assert_eq!(outside.get(stack), Some(values), "{what}: {stack}");
+        assert_eq!(outside.get(stack), Some(values), "{what}: {stack}\nof {outside:#?}");
     }
     assert!(own.len() >= 4, "{what}: {} stacks", own.len());
     assert_eq!(heap.profile.period, 4096, "{what}");

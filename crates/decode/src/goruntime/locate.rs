@@ -84,8 +84,13 @@ impl Variables {
         self.mbuckets = self.mbuckets.or_else(|| first(&loads(flush_locked), Width::W64));
         // cycle := mProfCycle.read()
         self.prof_cycle = self.prof_cycle.or_else(|| first(&loads(flush), Width::W32));
-        // MemProfileRate is compared, then used to draw the next sample.
-        self.profile_rate = self.profile_rate.or_else(|| repeated(&loads(profile_alloc)));
+        // MemProfileRate is compared, then used to draw the next sample; before Go
+        // 1.24 both uses shared one load, the last of the function.
+        let loads_of_alloc = loads(profile_alloc);
+        self.profile_rate = self
+            .profile_rate
+            .or_else(|| repeated(&loads_of_alloc))
+            .or_else(|| loads_of_alloc.iter().rfind(|(w, _)| *w == Width::W64).map(|(_, at)| *at));
         self.allgs = self.allgs.or_else(|| slice_header(&loads(allg_add)));
         self.receivers_by_code(elf, table);
         self
