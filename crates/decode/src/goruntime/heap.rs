@@ -6,11 +6,13 @@
 //! when a GC cycle flushes: the walk is consistent when `mProfCycle` reads the
 //! same before and after. Allocations of the last up to three cycles wait in
 //! `future` and are reported apart: they matter just before an out-of-memory
-//! kill. Source: runtime/mprof.go, alike in Go 1.21 to 1.27.
+//! kill. Source: runtime/mprof.go; Go 1.27 dropped the byte counters.
 
 use std::collections::{HashMap, HashSet};
 
-use model::{Addr, Function, FunctionId, Label, LabelValue, Line, LocationId, Profile, StrId};
+use model::{
+    Addr, Function, FunctionId, GoVersion, Label, LabelValue, Line, LocationId, Profile, StrId,
+};
 
 use super::memory::{BlockCache, Memory, MemoryError};
 use super::{Process, RuntimeError};
@@ -37,13 +39,15 @@ impl Counts {
         self.free_bytes = self.free_bytes.saturating_add(other.free_bytes);
     }
 
-    fn read(bytes: Bytes<'_>, offset: usize) -> Option<Counts> {
-        Some(Counts {
-            allocs: bytes.u64(offset)?,
-            frees: bytes.u64(offset + 8)?,
-            alloc_bytes: bytes.u64(offset + 16)?,
-            free_bytes: bytes.u64(offset + 24)?,
-        })
+    /// Reads a `runtime.memRecordCycle`. Since Go 1.27 it has counts only; every
+    /// object of a bucket has the bucket's size.
+    fn read(bytes: Bytes<'_>, offset: usize, record: Record, size: u64) -> Option<Counts> {
+        let (allocs, frees) = (bytes.u64(offset)?, bytes.u64(offset + 8)?);
+        let (alloc_bytes, free_bytes) = match record {
+            Record::WithBytes => (bytes.u64(offset + 16)?, bytes.u64(offset + 24)?),
+            Record::CountsOnly => (allocs.wrapping_mul(size), frees.wrapping_mul(size)),
+        };
+        Some(Counts { allocs, frees, alloc_bytes, free_bytes })
     }
 }
 
@@ -75,6 +79,28 @@ pub struct HeapBuckets {
     pub buckets: Vec<Bucket>,
 }
 
+/// Shape of `runtime.memRecordCycle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    /// allocs, frees, alloc_bytes, free_bytes: Go 1.21 to 1.26.
+    WithBytes,
+    /// allocs, frees: since Go 1.27.
+    CountsOnly,
+}
+
+impl Record {
+    fn of(version: GoVersion) -> Record {
+        if version.minor >= 27 { Record::CountsOnly } else { Record::WithBytes }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Record::WithBytes => 32,
+            Record::CountsOnly => 16,
+        }
+    }
+}
+
 /// Real programs have thousands; parca's collector stops at 60,000.
 const BUCKETS_MAX: usize = 1 << 20;
 /// GODEBUG=profstackdepth is capped at 1024 by the runtime.
@@ -82,7 +108,6 @@ const DEPTH_MAX: u64 = 1024;
 const ATTEMPTS_MAX: u32 = 8;
 const MEM_PROFILE: u64 = 1;
 const HEADER: usize = 48;
-const RECORD: usize = 4 * 32;
 
 impl<M: Memory> Process<'_, M> {
     /// Walks the profiling buckets; repeats the walk while a GC publishes.
@@ -97,7 +122,8 @@ impl<M: Memory> Process<'_, M> {
         let mut best = HeapBuckets { rate, ..HeapBuckets::default() };
         for attempt in 1..=ATTEMPTS_MAX {
             let before = self.memory.read_u32(cycle_at)?;
-            let (buckets, is_partial) = walk(self.memory, head, before)?;
+            let (buckets, is_partial) =
+                walk(self.memory, head, before, Record::of(self.binary.version))?;
             let after = self.memory.read_u32(cycle_at)?;
             best = HeapBuckets {
                 rate,
@@ -145,7 +171,12 @@ impl<M: Memory> Process<'_, M> {
     }
 }
 
-fn walk<M: Memory>(memory: &M, head: Addr, cycle: u32) -> Result<(Vec<Bucket>, bool), MemoryError> {
+fn walk<M: Memory>(
+    memory: &M,
+    head: Addr,
+    cycle: u32,
+    record: Record,
+) -> Result<(Vec<Bucket>, bool), MemoryError> {
     let cache = BlockCache::new(memory);
     let is_flushed = cycle & 1 == 1;
     let next_to_publish = (cycle >> 1) as usize % 3;
@@ -166,10 +197,13 @@ fn walk<M: Memory>(memory: &M, head: Addr, cycle: u32) -> Result<(Vec<Bucket>, b
         }
         let stack_len = depth as usize * 8;
         let body_at = at.checked_add(HEADER as u64).ok_or(MemoryError::Unmapped(at))?;
-        let body = cache.read_vec(body_at, stack_len + RECORD)?;
+        let body = cache.read_vec(body_at, stack_len + 4 * record.len())?;
         let body = Bytes(&body);
         let stack = (0..depth as usize).filter_map(|i| body.u64(i * 8).map(Addr)).collect();
-        let counts = |index: usize| Counts::read(body, stack_len + index * 32).unwrap_or_default();
+        let counts = |index: usize| {
+            let offset = stack_len + index * record.len();
+            Counts::read(body, offset, record, size).unwrap_or_default()
+        };
         let mut bucket =
             Bucket { size, stack, published: counts(0), unpublished: Counts::default() };
         for future in 0..3 {
