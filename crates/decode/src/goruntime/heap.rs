@@ -3,9 +3,12 @@
 //! The runtime keeps one bucket per (stack, size) in the list `mbuckets`. Links,
 //! sizes and stacks never change and buckets are never freed, so the list can be
 //! walked while the program runs. The published counters (`active`) change only
-//! when a GC cycle flushes: the walk is consistent when `mProfCycle` reads the
-//! same before and after. Allocations of the last up to three cycles wait in
-//! `future` and are reported apart: they matter just before an out-of-memory
+//! when a GC cycle flushes its slot of `future` into them; the sum of both is the
+//! same before and after, and is what the program itself would report. A walk is
+//! consistent when `mProfCycle` reads the same before and after and no flush was
+//! under way: `mProf_Flush` sets the flag first and empties the slots afterwards,
+//! so a set flag with a slot still full means a flush in the middle. What waits
+//! in the other slots is reported apart: it matters just before an out-of-memory
 //! kill. Source: runtime/mprof.go; Go 1.27 dropped the byte counters.
 
 use std::collections::{HashMap, HashSet};
@@ -119,27 +122,19 @@ impl<M: Memory> Process<'_, M> {
         let head = self.variable(self.variables.mbuckets, "runtime.mbuckets")?;
         let cycle_at = self.variable(self.variables.prof_cycle, "runtime.mProfCycle")?;
         let rate = self.profile_rate()?;
-        let mut best = HeapBuckets { rate, ..HeapBuckets::default() };
-        for attempt in 1..=ATTEMPTS_MAX {
-            let before = self.memory.read_u32(cycle_at)?;
-            let (buckets, is_partial) =
-                walk(self.memory, head, before, Record::of(self.binary.version))?;
-            let after = self.memory.read_u32(cycle_at)?;
-            best = HeapBuckets {
-                rate,
-                is_consistent: before == after,
-                attempts: attempt,
-                is_partial,
-                buckets,
-            };
-            if best.is_consistent {
-                break;
+        let mut found = read_buckets(self.memory, head, cycle_at, Record::of(self.binary.version))?;
+        found.rate = rate;
+        if rate <= 0 {
+            // Early start-up leaves a stray bucket even where the linker switched
+            // sampling off; counts that a program gathered before it set the rate
+            // to 0 are worth showing, unscaled, as the program itself does.
+            match self.profiling_disabled() {
+                Some(false) if found.buckets.is_empty() => return Err(RuntimeError::SamplingOff),
+                Some(false) => {}
+                Some(true) | None => return Err(RuntimeError::ProfilingDisabled),
             }
         }
-        if best.buckets.is_empty() && (rate == 0 || self.is_profiling_disabled()) {
-            return Err(RuntimeError::ProfilingDisabled);
-        }
-        Ok(best)
+        Ok(found)
     }
 
     /// `runtime.MemProfileRate`, the mean number of bytes between samples.
@@ -151,12 +146,12 @@ impl<M: Memory> Process<'_, M> {
         Ok(self.memory.read_u64(addr)?.cast_signed())
     }
 
-    /// The linker found no use of the heap profile and switched sampling off.
-    pub fn is_profiling_disabled(&self) -> bool {
-        let Some(addr) = self.variables.profiling_disabled else { return false };
+    /// The linker found no use of the heap profile and switched sampling off;
+    /// `None` when the flag was not found (stripped) or cannot be read.
+    pub fn profiling_disabled(&self) -> Option<bool> {
+        let addr = self.bias.apply(self.variables.profiling_disabled?)?;
         let mut flag = [0];
-        let read = self.bias.apply(addr).map(|addr| self.memory.read(addr, &mut flag));
-        matches!(read, Some(Ok(()))) && flag != [0]
+        self.memory.read(addr, &mut flag).ok().map(|()| flag != [0])
     }
 
     /// Takes the heap profile as the program's own `/debug/pprof/heap` would give
@@ -171,21 +166,68 @@ impl<M: Memory> Process<'_, M> {
     }
 }
 
+/// Walks the list until a walk is consistent, at most [`ATTEMPTS_MAX`] times.
+fn read_buckets<M: Memory>(
+    memory: &M,
+    head: Addr,
+    cycle_at: Addr,
+    record: Record,
+) -> Result<HeapBuckets, MemoryError> {
+    let mut found = HeapBuckets::default();
+    for attempt in 1..=ATTEMPTS_MAX {
+        let before = memory.read_u32(cycle_at)?;
+        let walk = walk(memory, head, before, record)?;
+        let after = memory.read_u32(cycle_at)?;
+        found = HeapBuckets {
+            rate: 0,
+            is_consistent: before == after && !walk.is_flushing,
+            attempts: attempt,
+            is_partial: walk.is_partial,
+            buckets: walk.buckets,
+        };
+        if found.is_consistent {
+            break;
+        }
+    }
+    publish_all_before_first_gc(&mut found.buckets);
+    Ok(found)
+}
+
+/// Before the first cycles are published the program reports everything it has
+/// (memProfileInternal: "absolutely no data"); so do we.
+fn publish_all_before_first_gc(buckets: &mut [Bucket]) {
+    if buckets.iter().all(|bucket| bucket.published.allocs == 0 && bucket.published.frees == 0) {
+        for bucket in buckets {
+            bucket.published = std::mem::take(&mut bucket.unpublished);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Walk {
+    buckets: Vec<Bucket>,
+    /// Ended at a limit or at a damaged bucket.
+    is_partial: bool,
+    /// A flush was under way: some buckets had theirs, some not.
+    is_flushing: bool,
+}
+
 fn walk<M: Memory>(
     memory: &M,
     head: Addr,
     cycle: u32,
     record: Record,
-) -> Result<(Vec<Bucket>, bool), MemoryError> {
+) -> Result<Walk, MemoryError> {
     let cache = BlockCache::new(memory);
     let is_flushed = cycle & 1 == 1;
-    let next_to_publish = (cycle >> 1) as usize % 3;
-    let mut buckets = Vec::new();
+    let slot_to_publish = (cycle >> 1) as usize % 3;
+    let mut walk = Walk::default();
     let mut seen = HashSet::new();
     let mut at = Addr(memory.read_u64(head)?);
     while !at.is_nil() {
-        if buckets.len() >= BUCKETS_MAX || !seen.insert(at) {
-            return Ok((buckets, true));
+        if walk.buckets.len() >= BUCKETS_MAX || !seen.insert(at) {
+            walk.is_partial = true;
+            break;
         }
         let mut header = [0; HEADER];
         cache.read(at, &mut header)?;
@@ -193,7 +235,8 @@ fn walk<M: Memory>(
         let word = |index: usize| header.u64(index * 8).unwrap_or(0);
         let (all_next, kind, size, depth) = (word(1), word(2), word(4), word(5));
         if kind != MEM_PROFILE || depth > DEPTH_MAX {
-            return Ok((buckets, true));
+            walk.is_partial = true;
+            break;
         }
         let stack_len = depth as usize * 8;
         let body_at = at.checked_add(HEADER as u64).ok_or(MemoryError::Unmapped(at))?;
@@ -204,20 +247,16 @@ fn walk<M: Memory>(
             let offset = stack_len + index * record.len();
             Counts::read(body, offset, record, size).unwrap_or_default()
         };
-        let mut bucket =
-            Bucket { size, stack, published: counts(0), unpublished: Counts::default() };
-        for future in 0..3 {
-            // The cycle that a running profile request would flush first.
-            if future == next_to_publish && !is_flushed {
-                bucket.published.add(counts(1 + future));
-            } else {
-                bucket.unpublished.add(counts(1 + future));
-            }
-        }
-        buckets.push(bucket);
+        let waiting = counts(1 + slot_to_publish);
+        walk.is_flushing |= is_flushed && waiting != Counts::default();
+        let mut published = counts(0);
+        published.add(waiting);
+        let mut unpublished = counts(1 + (slot_to_publish + 1) % 3);
+        unpublished.add(counts(1 + (slot_to_publish + 2) % 3));
+        walk.buckets.push(Bucket { size, stack, published, unpublished });
         at = Addr(all_next);
     }
-    Ok((buckets, false))
+    Ok(walk)
 }
 
 /// Scales a bucket's counts as runtime/pprof does (scaleHeapSample): each object
@@ -232,6 +271,11 @@ pub fn scale_heap_sample(count: i64, bytes: i64, rate: i64) -> (i64, i64) {
     let mean = bytes as f64 / count as f64;
     let scale = 1.0 / (1.0 - (-mean / rate as f64).exp());
     ((count as f64 * scale) as i64, (bytes as f64 * scale) as i64)
+}
+
+/// Leading functions of the runtime are left out of heap profiles.
+fn is_hidden(function: &str) -> bool {
+    function.starts_with("runtime.") || function.starts_with("internal/runtime/")
 }
 
 /// Turns buckets into a symbolised profile. Each address is resolved once.
@@ -315,8 +359,9 @@ impl<'a, M: Memory> Symboliser<'a, M> {
     /// Locations of a stack: leading runtime frames hidden as runtime/pprof does
     /// (unless nothing would be left), calls inlined into one function joined.
     fn stack(&mut self, addresses: &[Addr]) -> Vec<LocationId> {
-        let resolved: Vec<(Addr, Resolved)> =
+        let mut resolved: Vec<(Addr, Resolved)> =
             addresses.iter().filter_map(|&addr| Some((addr, self.resolve(addr)?))).collect();
+        self.complete_last(&mut resolved);
         let hidden = resolved.iter().take_while(|(_, frame)| frame.is_runtime).count();
         let visible = |frames: &[(Addr, Resolved)]| -> Vec<(Addr, Resolved)> {
             frames.iter().filter(|(_, frame)| !frame.is_goexit).cloned().collect()
@@ -329,6 +374,29 @@ impl<'a, M: Memory> Symboliser<'a, M> {
             .chunk_by(|(_, inner), (_, outer)| inner.is_inlined && inner.entry == outer.entry)
             .map(|chunk| self.location(chunk))
             .collect()
+    }
+
+    /// A stack cut at the depth limit may end inside inlined calls; adds the
+    /// callers they were inlined into (runtime_expandFinalInlineFrame).
+    fn complete_last(&mut self, frames: &mut Vec<(Addr, Resolved)>) {
+        let Some((addr, last)) = frames.last().filter(|(_, frame)| frame.is_inlined) else {
+            return;
+        };
+        let (addr, entry) = (*addr, last.entry);
+        let call = self.process.bias.remove(addr).and_then(|pc| pc.0.checked_sub(1));
+        let Some(call) = call else { return };
+        for frame in self.process.table.frames(Addr(call)).iter().skip(1) {
+            let line =
+                Line { function: self.function(frame), line: frame.frame.line.into(), column: 0 };
+            let resolved = Resolved {
+                line,
+                is_runtime: is_hidden(&frame.frame.function),
+                is_goexit: false,
+                is_inlined: frame.is_inlined,
+                entry,
+            };
+            frames.push((addr, resolved));
+        }
     }
 
     fn location(&mut self, frames: &[(Addr, Resolved)]) -> LocationId {
@@ -359,8 +427,7 @@ impl<'a, M: Memory> Symboliser<'a, M> {
         let at_return = table.frames(link_addr).into_iter().next();
         let hide_name = at_return.as_ref().map_or(&frame.frame.function, |f| &f.frame.function);
         let resolved = Resolved {
-            is_runtime: hide_name.starts_with("runtime.")
-                || hide_name.starts_with("internal/runtime/"),
+            is_runtime: is_hidden(hide_name),
             is_goexit: frame.frame.function == "runtime.goexit",
             is_inlined: frame.is_inlined,
             entry: func.entry,
@@ -394,7 +461,11 @@ impl<'a, M: Memory> Symboliser<'a, M> {
 
 #[cfg(test)]
 mod tests {
-    use super::scale_heap_sample;
+    use std::cell::{Cell, RefCell};
+
+    use model::Addr;
+
+    use super::{Memory, MemoryError, Record, read_buckets, scale_heap_sample};
 
     #[test]
     fn scaling_matches_runtime_pprof() {
@@ -403,5 +474,121 @@ mod tests {
         assert_eq!(scale_heap_sample(1, 112, 512 << 10), (4681, 524_344));
         assert_eq!(scale_heap_sample(3, 48, 1), (3, 48));
         assert_eq!(scale_heap_sample(0, 48, 512), (0, 0));
+    }
+
+    const BASE: u64 = 0x1_0000;
+    const HEAD: Addr = Addr(BASE);
+    const CYCLE: Addr = Addr(BASE + 8);
+    const FIRST: u64 = BASE + 64;
+
+    /// Memory at `BASE`; `change` runs before the read with this number.
+    struct Fake<'a> {
+        bytes: RefCell<Vec<u8>>,
+        reads: Cell<u32>,
+        change: &'a dyn Fn(u32, &mut Vec<u8>),
+    }
+
+    impl Memory for Fake<'_> {
+        fn read(&self, addr: Addr, buffer: &mut [u8]) -> Result<(), MemoryError> {
+            self.reads.set(self.reads.get() + 1);
+            (self.change)(self.reads.get(), &mut self.bytes.borrow_mut());
+            let bytes = self.bytes.borrow();
+            let start = addr.0.checked_sub(BASE).ok_or(MemoryError::Unmapped(addr))? as usize;
+            let source = bytes.get(start..start + buffer.len());
+            buffer.copy_from_slice(source.ok_or(MemoryError::Unmapped(addr))?);
+            Ok(())
+        }
+    }
+
+    /// A list of buckets of size 32 with a stack of one address; each has allocs
+    /// for `active` and the three slots of `future`.
+    fn memory(cycle: u32, buckets: &[[u64; 4]]) -> Vec<u8> {
+        let len = 48 + 8 + 4 * 32;
+        let mut bytes = vec![0; 64];
+        bytes[..8].copy_from_slice(&FIRST.to_le_bytes());
+        bytes[8..12].copy_from_slice(&cycle.to_le_bytes());
+        for (index, records) in buckets.iter().enumerate() {
+            let next = FIRST + (index as u64 + 1) * len;
+            let all_next = if index + 1 < buckets.len() { next } else { 0 };
+            // next, allnext, typ = memProfile, hash, size, nstk, one pc.
+            for word in [0, all_next, 1, 7, 32, 1, 0x40_1000] {
+                bytes.extend(word.to_le_bytes());
+            }
+            for &allocs in records {
+                // allocs, frees, alloc_bytes, free_bytes.
+                for word in [allocs, 0, allocs * 32, 0] {
+                    bytes.extend(word.to_le_bytes());
+                }
+            }
+        }
+        bytes
+    }
+
+    fn check(bytes: Vec<u8>, change: &dyn Fn(u32, &mut Vec<u8>), expected: &[[u64; 2]]) -> bool {
+        let fake = Fake { bytes: RefCell::new(bytes), reads: Cell::new(0), change };
+        let found = read_buckets(&fake, HEAD, CYCLE, Record::WithBytes).unwrap();
+        let allocs: Vec<[u64; 2]> =
+            found.buckets.iter().map(|b| [b.published.allocs, b.unpublished.allocs]).collect();
+        assert_eq!(allocs, expected);
+        found.is_consistent
+    }
+
+    fn unchanged(_: u32, _: &mut Vec<u8>) {}
+
+    #[test]
+    fn the_slot_that_is_published_next_counts_as_published() {
+        // Cycle 4, not flushed: slot 1 is what the program would publish first.
+        assert!(check(memory(4 << 1, &[[10, 1, 2, 4]]), &unchanged, &[[12, 5]]));
+        assert!(check(memory(4 << 1 | 1, &[[12, 1, 0, 4]]), &unchanged, &[[12, 5]]));
+    }
+
+    #[test]
+    fn before_the_first_gc_everything_is_published() {
+        assert!(check(memory(0, &[[0, 0, 0, 7], [0, 0, 2, 1]]), &unchanged, &[[7, 0], [3, 0]]));
+    }
+
+    #[test]
+    fn a_flush_under_way_is_noticed_and_waited_for() {
+        // The flag is set, the first bucket is flushed, the second not yet.
+        let torn = memory(4 << 1 | 1, &[[12, 1, 0, 4], [5, 0, 3, 0]]);
+        assert!(!check(torn.clone(), &unchanged, &[[12, 5], [8, 0]]));
+        let done = memory(4 << 1 | 1, &[[12, 1, 0, 4], [8, 0, 0, 0]]);
+        let finish = |read: u32, bytes: &mut Vec<u8>| {
+            if read > 8 {
+                bytes.copy_from_slice(&done);
+            }
+        };
+        assert!(check(torn, &finish, &[[12, 5], [8, 0]]));
+    }
+
+    #[test]
+    fn records_without_byte_counters_take_the_size_of_the_bucket() {
+        let mut bytes = memory(1, &[]);
+        for word in [0_u64, 0, 1, 7, 32, 0, 9, 4, 0, 0, 2, 1, 0, 0] {
+            bytes.extend(word.to_le_bytes());
+        }
+        let fake = Fake { bytes: RefCell::new(bytes), reads: Cell::new(0), change: &unchanged };
+        let found = read_buckets(&fake, HEAD, CYCLE, Record::CountsOnly).unwrap();
+        let published = found.buckets[0].published;
+        assert_eq!((published.alloc_bytes, published.free_bytes), (9 * 32, 4 * 32));
+        assert_eq!(found.buckets[0].unpublished.alloc_bytes, 2 * 32);
+    }
+
+    #[test]
+    fn loops_and_damage_end_the_walk() {
+        let run = |bytes: Vec<u8>| {
+            let fake = Fake { bytes: RefCell::new(bytes), reads: Cell::new(0), change: &unchanged };
+            read_buckets(&fake, HEAD, CYCLE, Record::WithBytes)
+                .map(|found| (found.buckets.len(), found.is_partial))
+        };
+        let mut looped = memory(1, &[[1, 0, 0, 0]]);
+        looped[64 + 8..64 + 16].copy_from_slice(&FIRST.to_le_bytes());
+        assert_eq!(run(looped), Ok((1, true)));
+        let mut deep = memory(1, &[[1, 0, 0, 0]]);
+        deep[64 + 40..64 + 48].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(run(deep), Ok((0, true)));
+        let mut astray = memory(1, &[[1, 0, 0, 0]]);
+        astray[64 + 8..64 + 16].copy_from_slice(&8_u64.to_le_bytes());
+        assert_eq!(run(astray), Err(MemoryError::Unmapped(Addr(8))));
     }
 }

@@ -101,17 +101,12 @@ impl<'a, M: Memory + ?Sized> BlockCache<'a, M> {
 
 impl<M: Memory + ?Sized> Memory for BlockCache<'_, M> {
     fn read(&self, addr: Addr, buffer: &mut [u8]) -> Result<(), MemoryError> {
-        let mut addr = addr;
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let block = addr.0 & !(BLOCK - 1);
-            let in_block = (BLOCK - (addr.0 - block)).min(rest.len() as u64) as usize;
-            let (part, tail) = rest.split_at_mut(in_block);
-            if !self.copy_from_block(block, addr, part) {
-                self.memory.read(addr, part)?;
-            }
-            rest = tail;
-            addr = addr.checked_add(in_block as u64).ok_or(MemoryError::Unmapped(addr))?;
+        let block = addr.0 & !(BLOCK - 1);
+        let fits = buffer.len() as u64 <= BLOCK - (addr.0 - block);
+        // What straddles two blocks is read in one go: halves that were cached at
+        // different times would not belong together.
+        if !(fits && self.copy_from_block(block, addr, buffer)) {
+            self.memory.read(addr, buffer)?;
         }
         Ok(())
     }

@@ -48,6 +48,9 @@ pub enum RuntimeError {
     /// The linker switched heap profiling off.
     #[error("the linker left heap profiling out of this program")]
     ProfilingDisabled,
+    /// The program set `runtime.MemProfileRate` to 0 before it allocated.
+    #[error("the program switched heap profiling off (runtime.MemProfileRate is 0)")]
+    SamplingOff,
     /// The memory cannot be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
