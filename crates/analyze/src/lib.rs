@@ -1,1 +1,14 @@
-//! Placeholder until its first module lands.
+//! Pure algorithms on [`model`] data: statistics, growth of allocation sites and
+//! goroutines, memory levels, forecasts, and the verdict that joins them.
+//!
+//! Nothing here opens a file, reads a clock or prints.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod code;
+pub mod diagnose;
+pub mod forecast;
+pub mod goroutines;
+pub mod growth;
+pub mod level;
+pub mod report;
+pub mod stats;

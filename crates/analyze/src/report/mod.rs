@@ -1,0 +1,1 @@
+//! Reports over one profile: top, tree, call trees, differences.
