@@ -21,8 +21,10 @@ const GOROUTINES_MAX: usize = 10_000_000;
 const FRAMES_MAX: usize = 256;
 /// Distinct stacks kept; further ones are counted under one empty stack.
 const STACKS_MAX: usize = 100_000;
-/// Unwinding reads at most this much of a stack in one go.
+/// Unwinding reads this much of a stack in one go, and goes on where it ended.
 const STACK_WINDOW: u64 = 16 << 10;
+/// Most stack read for one goroutine; deeper ones end partial.
+const STACK_READ_MAX: u64 = 1 << 20;
 
 mod status {
     pub(super) const RUNNABLE: u32 = 1;
@@ -118,6 +120,7 @@ impl<M: Memory> Process<'_, M> {
             frames: HashMap::new(),
             stacks: HashMap::new(),
             creators: Vec::new(),
+            overflow: None,
             snapshot: GoroutineSnapshot::default(),
         };
         let skipped = self.each_g(|g| collector.add(&g))?;
@@ -153,14 +156,45 @@ impl<M: Memory> Process<'_, M> {
     }
 }
 
+/// The part of a stack that was read last.
+struct StackWindow<'a, M: Memory> {
+    memory: &'a M,
+    stack_hi: u64,
+    start: u64,
+    end_max: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a, M: Memory> StackWindow<'a, M> {
+    fn new(memory: &'a M, g: &G) -> Self {
+        let end_max = g.sp.saturating_add(STACK_READ_MAX).min(g.stack_hi);
+        StackWindow { memory, stack_hi: g.stack_hi, start: g.sp, end_max, bytes: Vec::new() }
+    }
+
+    /// The word at `at`; reads on when it lies past what was read.
+    fn word(&mut self, at: u64) -> Option<u64> {
+        let end = self.start + self.bytes.len() as u64;
+        if at < self.start || at.checked_add(8)? > end {
+            let len = self.stack_hi.checked_sub(at)?.min(STACK_WINDOW);
+            if at >= self.end_max || len < 8 {
+                return None;
+            }
+            self.bytes = self.memory.read_vec(Addr(at), len as usize).ok()?;
+            self.start = at;
+        }
+        Bytes(&self.bytes).u64((at - self.start) as usize)
+    }
+}
+
 struct Collector<'a, M: Memory> {
     process: &'a Process<'a, M>,
     now_nanos: i64,
-    /// Resolved frames of each return address.
-    frames: HashMap<Addr, Vec<Frame>>,
+    /// Resolved frames of each code address, with their `abi.FuncID`.
+    frames: HashMap<Addr, Vec<(Frame, u8)>>,
     /// Stacks by their addresses (creator last).
     stacks: HashMap<(Vec<Addr>, Addr), usize>,
     creators: Vec<Option<Frame>>,
+    overflow: Option<usize>,
     snapshot: GoroutineSnapshot,
 }
 
@@ -199,32 +233,30 @@ impl<M: Memory> Collector<'_, M> {
         if !in_stack(g.sp) {
             return (Vec::new(), true);
         }
-        let len = (g.stack_hi - g.sp).min(STACK_WINDOW) as usize;
-        let Ok(window) = self.process.memory.read_vec(Addr(g.sp), len) else {
-            return (Vec::new(), true);
-        };
-        let window = Bytes(&window);
+        let mut window = StackWindow::new(self.process.memory, g);
         let mut addresses = Vec::new();
-        let (mut pc, mut sp) = (Addr(g.pc), g.sp);
-        // The saved pc is where the goroutine goes on, right after its call.
-        while let Some(call) = self.process.bias.remove(pc).and_then(|pc| pc.0.checked_sub(1)) {
-            let Some(func) = self.process.table.func_at(Addr(call)) else {
-                return (addresses, true);
-            };
-            if addresses.len() >= FRAMES_MAX {
-                return (addresses, true);
-            }
-            addresses.push(Addr(call));
-            if func.raw_name() == Some("runtime.goexit") {
-                addresses.pop();
+        let mut sp = g.sp;
+        // The saved pc is where the goroutine goes on, right after its call; one
+        // that has not started yet goes on at its function's first instruction.
+        let first = self.process.bias.remove(Addr(g.pc));
+        let is_call = first.is_some_and(|pc| self.func_entry(pc) != Some(pc));
+        let mut next = self.code_at(Addr(g.pc), is_call);
+        while let Some(call) = next {
+            let Some(func) = self.process.table.func_at(call) else { break };
+            let name = func.raw_name();
+            if name == Some("runtime.goexit") {
                 return (addresses, false);
             }
-            let Some(size) = func.frame_size(Addr(call)) else { return (addresses, true) };
+            if addresses.len() >= FRAMES_MAX {
+                break;
+            }
+            addresses.push(call);
+            let Some(size) = func.frame_size(call) else { break };
             let at = sp.saturating_add(size.into());
-            let Some(next) = window.u64(at.saturating_sub(g.sp) as usize) else {
-                return (addresses, true);
-            };
-            pc = Addr(next);
+            let Some(caller) = window.word(at) else { break };
+            // These two were injected by a signal: their caller did not call.
+            let is_call = !matches!(name, Some("runtime.asyncPreempt" | "runtime.sigpanic"));
+            next = self.code_at(Addr(caller), is_call);
             sp = at.saturating_add(8);
             if !in_stack(sp) {
                 // Past the top: goexit's frame is the last word of the stack.
@@ -234,24 +266,47 @@ impl<M: Memory> Collector<'_, M> {
         (addresses, true)
     }
 
+    /// Link-time address to look a frame up with: inside the call instruction
+    /// where `pc` is a return address, `pc` itself where it is not.
+    fn code_at(&self, pc: Addr, is_return: bool) -> Option<Addr> {
+        let pc = self.process.bias.remove(pc)?;
+        pc.0.checked_sub(u64::from(is_return)).map(Addr)
+    }
+
+    fn func_entry(&self, pc: Addr) -> Option<Addr> {
+        self.process.table.func_at(pc).map(|func| func.entry)
+    }
+
     fn stack(&mut self, addresses: Vec<Addr>, gopc: Addr) -> usize {
         let key = (addresses, gopc);
         if let Some(&index) = self.stacks.get(&key) {
             return index;
         }
         if self.stacks.len() >= STACKS_MAX {
-            return 0;
+            return self.overflow_stack();
         }
-        let mut frames = Vec::new();
+        let wrapper_id = Layout::of(self.process.binary.version).wrapper_id;
+        let mut frames: Vec<Frame> = Vec::new();
+        // Compiler-made wrappers are left out as Go's own traces leave them out,
+        // but for those that a panic passed through.
+        let mut keeps_wrapper = false;
         for &addr in &key.0 {
-            frames.extend_from_slice(self.frames_at(addr));
+            for (frame, id) in self.frames_at(addr) {
+                if *id != wrapper_id || keeps_wrapper {
+                    frames.push(frame.clone());
+                }
+                keeps_wrapper = matches!(
+                    frame.function.as_str(),
+                    "runtime.gopanic" | "runtime.sigpanic" | "runtime.panicwrap"
+                );
+            }
         }
         let creator = self
             .process
             .bias
             .remove(gopc)
             .and_then(|pc| pc.0.checked_sub(1))
-            .and_then(|pc| self.frames_at(Addr(pc)).first().cloned());
+            .and_then(|pc| self.frames_at(Addr(pc)).first().map(|(frame, _)| frame.clone()));
         let index = self.snapshot.stacks.len();
         self.snapshot.stacks.push(frames);
         self.creators.push(creator);
@@ -259,18 +314,35 @@ impl<M: Memory> Collector<'_, M> {
         index
     }
 
-    fn frames_at(&mut self, addr: Addr) -> &[Frame] {
+    /// The one empty stack that stands for all beyond [`STACKS_MAX`].
+    fn overflow_stack(&mut self) -> usize {
+        if let Some(index) = self.overflow {
+            return index;
+        }
+        let index = self.snapshot.stacks.len();
+        self.snapshot.stacks.push(Vec::new());
+        self.creators.push(None);
+        self.overflow = Some(index);
+        let warning = format!("more than {STACKS_MAX} different stacks; the rest have none");
+        self.snapshot.warnings.push(warning);
+        index
+    }
+
+    fn frames_at(&mut self, addr: Addr) -> &[(Frame, u8)] {
         let table = &self.process.table;
         self.frames.entry(addr).or_insert_with(|| {
-            table.frames(addr).into_iter().map(|logical| logical.frame).collect()
+            table.frames(addr).into_iter().map(|logical| (logical.frame, logical.id)).collect()
         })
     }
 
-    /// runtime.isSystemGoroutine: started by a function of the runtime, but for a few.
+    /// runtime.isSystemGoroutine: started by a function of the runtime, but for a
+    /// few. Finalizers and cleanups count as the runtime's also while they run the
+    /// program's code.
     fn is_system(&self, startpc: Addr) -> bool {
         let func = self.process.bias.remove(startpc).and_then(|pc| self.process.table.func_at(pc));
         let Some(name) = func.and_then(|func| func.raw_name()) else { return false };
-        name.starts_with("runtime.") && !matches!(name, "runtime.main" | "runtime.handleAsyncEvent")
+        name.starts_with("runtime.")
+            && !matches!(name, "runtime.main" | "runtime.corostart" | "runtime.handleAsyncEvent")
     }
 
     fn finish(self) -> GoroutineSnapshot {

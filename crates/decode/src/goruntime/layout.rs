@@ -25,6 +25,8 @@ pub(super) struct Layout {
     pub(super) startpc: usize,
     /// runtime.moduledata
     pub(super) gofunc: u64,
+    /// abi.FuncIDWrapper: the last of a list that grew (internal/abi/symtab.go).
+    pub(super) wrapper_id: u8,
 }
 
 impl Layout {
@@ -54,6 +56,11 @@ impl Layout {
             startpc,
             // 1.27 put three words before it.
             gofunc: if minor >= 27 { 344 } else { 320 },
+            wrapper_id: match minor {
+                ..22 => 21,
+                22..25 => 22,
+                _ => 23,
+            },
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct LogicalFrame {
     pub start_line: u32,
     /// The call was inlined into the next frame.
     pub is_inlined: bool,
+    /// `abi.FuncID` of the function: see [`Func::id`].
+    pub id: u8,
 }
 
 impl<'a> Pclntab<'a> {
@@ -173,16 +175,16 @@ impl<'a> Pclntab<'a> {
         let mut pc = pc;
         while frames.len() < INLINE_DEPTH_MAX {
             let call = func.inlined_call(pc);
-            let (name, start_line) = match &call {
-                Some(call) => (self.name(call.name), call.start_line),
-                None => (func.raw_name(), func.start_line()),
+            let (name, start_line, id) = match &call {
+                Some(call) => (self.name(call.name), call.start_line, call.id),
+                None => (func.raw_name(), func.start_line(), func.id()),
             };
             let frame = Frame {
                 function: name.map(display_name).unwrap_or_default(),
                 file: func.file(pc).unwrap_or_default().to_owned(),
                 line: func.line(pc).unwrap_or(0),
             };
-            frames.push(LogicalFrame { frame, start_line, is_inlined: call.is_some() });
+            frames.push(LogicalFrame { frame, start_line, is_inlined: call.is_some(), id });
             let Some(parent) = call.and_then(|call| func.entry.checked_add(call.parent_pc.into()))
             else {
                 break;
@@ -225,6 +227,7 @@ impl<'a> Pclntab<'a> {
 }
 
 struct InlinedCall {
+    id: u8,
     name: i32,
     parent_pc: u32,
     start_line: u32,
@@ -275,6 +278,7 @@ impl<'a> Func<'a> {
         let index = usize::try_from(self.table.value_at(table, self.entry, pc)?).ok()?;
         let entry = self.table.gofunc.from(tree.checked_add(index.checked_mul(16)?)?)?;
         Some(InlinedCall {
+            id: entry.u8(0)?,
             name: entry.i32(4)?,
             parent_pc: entry.u32(8)?,
             start_line: entry.u32(12)?,
