@@ -1,0 +1,152 @@
+//! Goroutine stacks read from outside against the program's own goroutine profile,
+//! and heap walks of a program that allocates flat out.
+//!
+//! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test
+//! beside the system's.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use capture::LiveTarget;
+use model::TargetSpec;
+
+/// A running test subject; it ends when its standard input closes.
+struct Subject {
+    child: Child,
+    _stdin: ChildStdin,
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn toolchains() -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("go")];
+    let home = std::env::var("HOME").unwrap_or_default();
+    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
+        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
+        if go.exists() {
+            found.push(go);
+        } else {
+            println!("skipped: Go {version} is not at {}", go.display());
+        }
+    }
+    found
+}
+
+fn build(go: &Path, source: &str, dir: &Path, flags: &[&str]) -> PathBuf {
+    let out = dir.join(source);
+    let status = Command::new(go)
+        .args(["build", "-o"])
+        .arg(&out)
+        .args(flags)
+        .arg(".")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source))
+        .env("GOTOOLCHAIN", "local")
+        .env("GOFLAGS", "")
+        .status()
+        .expect("the Go toolchain runs");
+    assert!(status.success(), "go build {flags:?}");
+    out
+}
+
+fn start(exe: &Path, args: &[&Path]) -> Subject {
+    let mut child = Command::new(exe)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let stdin = child.stdin.take().unwrap();
+    Subject { child, _stdin: stdin }
+}
+
+/// How many goroutines have each stack, as the program itself counts them.
+fn own_stacks(path: &Path) -> BTreeMap<String, u64> {
+    let profile = decode::pprof::read(&std::fs::read(path).unwrap()).unwrap().profile;
+    let mut stacks = BTreeMap::new();
+    for sample in profile.samples.ids() {
+        let mut key = String::new();
+        for line in profile.lines(sample) {
+            let function = &profile.functions[line.function.0 as usize];
+            key += &format!("{} {}\n", profile.str(function.name), line.line);
+        }
+        let count = profile.samples.values[0][sample.0 as usize];
+        *stacks.entry(key).or_default() += count.unsigned_abs();
+    }
+    stacks
+}
+
+/// Stacks as read from outside, cut to `depth` frames.
+fn outside_stacks(live: &LiveTarget, depth: usize) -> BTreeMap<String, u64> {
+    let snapshot = live.goroutines().unwrap();
+    let mut stacks = BTreeMap::new();
+    for goroutine in &snapshot.goroutines {
+        let frames = &snapshot.stacks[goroutine.stack];
+        let lines = frames.iter().take(depth).map(|f| format!("{} {}\n", f.function, f.line));
+        let key = lines.collect();
+        *stacks.entry(key).or_default() += 1;
+    }
+    stacks
+}
+
+#[test]
+fn waiting_stacks_equal_the_programs_own() {
+    let dir = tempfile::tempdir().unwrap();
+    for go in toolchains() {
+        for flags in [&[][..], &["-buildmode=pie", "-ldflags=-s -w"]] {
+            let exe = build(&go, "goroutines", dir.path(), flags);
+            let profile = dir.path().join("own.pb.gz");
+            let subject = start(&exe, &[&profile]);
+            let live = LiveTarget::attach(&TargetSpec::Pid(subject.child.id())).unwrap();
+            let own = own_stacks(&profile);
+            // Before Go 1.23 the program's own profile ends after 32 frames.
+            let deepest = own.keys().map(|stack| stack.lines().count()).max();
+            let depth = if deepest == Some(32) { 32 } else { usize::MAX };
+            let outside = outside_stacks(&live, depth);
+            let mut compared = 0;
+            for (stack, count) in &own {
+                // The main goroutine wrote the profile then and reads its input now.
+                if stack.contains("main.main ") {
+                    continue;
+                }
+                let what = format!("{} {flags:?}", go.display());
+                assert_eq!(outside.get(stack), Some(count), "{what}:\n{stack}\nof {outside:#?}");
+                compared += count;
+            }
+            assert_eq!(compared, 45, "{own:#?}");
+            println!("{} {flags:?}: {compared} goroutines equal", go.display());
+        }
+    }
+}
+
+#[test]
+fn interrupted_goroutines_have_whole_stacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let exe = build(Path::new("go"), "goroutines", dir.path(), &[]);
+    let subject = start(&exe, &[Path::new("-"), Path::new("spin")]);
+    let live = LiveTarget::attach(&TargetSpec::Pid(subject.child.id())).unwrap();
+    let mut whole = 0;
+    for _ in 0..50 {
+        let snapshot = live.goroutines().unwrap();
+        for goroutine in snapshot.goroutines.iter().filter(|g| g.state == "runnable") {
+            let names: Vec<&str> =
+                snapshot.stacks[goroutine.stack].iter().map(|f| f.function.as_str()).collect();
+            // One that was put on a CPU meanwhile may be partial.
+            if names.contains(&"runtime.asyncPreempt") && !goroutine.is_partial {
+                assert_eq!(names.last(), Some(&"main.spin"), "{names:?}");
+                whole += 1;
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(whole > 50, "{whole} interrupted goroutines seen");
+}
