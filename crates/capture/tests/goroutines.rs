@@ -9,7 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use capture::LiveTarget;
+use capture::{LiveTarget, ProcessMemoryReader};
+use decode::goruntime::{Bias, Binary, Process};
 use model::TargetSpec;
 
 /// A running test subject; it ends when its standard input closes.
@@ -56,12 +57,8 @@ fn build(go: &Path, source: &str, dir: &Path, flags: &[&str]) -> PathBuf {
 }
 
 fn start(exe: &Path, args: &[&Path]) -> Subject {
-    let mut child = Command::new(exe)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(exe).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
@@ -149,4 +146,50 @@ fn interrupted_goroutines_have_whole_stacks() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert!(whole > 50, "{whole} interrupted goroutines seen");
+}
+
+/// The counters of every bucket, by stack and size.
+type Counters = BTreeMap<(Vec<u64>, u64), [u64; 4]>;
+
+#[test]
+fn walks_under_load_are_consistent() {
+    const WALKS: usize = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let exe = build(Path::new("go"), "load", dir.path(), &[]);
+    let subject = start(&exe, &[]);
+    let pid = subject.child.id();
+    let image = std::fs::read(&exe).unwrap();
+    let binary = Binary::open(&image).unwrap();
+    let memory = ProcessMemoryReader::new(pid);
+    let attached = binary.attach(&image, Bias(0), &memory).unwrap();
+    let process = Process::new(&binary, &attached, &image, &memory).unwrap();
+    // Until the first cycles are published, all counts are shown as published.
+    while process.runtime_memory().gc_cycles.unwrap() < 4 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let mut before = Counters::new();
+    let (mut repeated, mut published) = (0, 0);
+    for walk in 0..WALKS {
+        let found = process.heap_buckets().unwrap();
+        assert!(found.is_consistent && !found.is_partial, "walk {walk}: {}", found.attempts);
+        repeated += u32::from(found.attempts > 1);
+        let mut now = Counters::new();
+        for bucket in &found.buckets {
+            let key = (bucket.stack.iter().map(|addr| addr.0).collect(), bucket.size);
+            let c = bucket.published;
+            assert_eq!(c.alloc_bytes, c.allocs * bucket.size, "walk {walk}");
+            assert_eq!(c.free_bytes, c.frees * bucket.size, "walk {walk}");
+            assert!(c.frees <= c.allocs, "walk {walk}: {c:?}");
+            now.insert(key, [c.allocs, c.frees, c.alloc_bytes, c.free_bytes]);
+        }
+        // A torn walk would show as a counter that went back.
+        for (key, old) in &before {
+            let new = now[key];
+            assert!(old.iter().zip(new).all(|(old, new)| *old <= new), "{walk}: {old:?} {new:?}");
+        }
+        published += u32::from(now != before);
+        before = now;
+    }
+    println!("{WALKS} walks: {repeated} repeated, {published} saw news");
+    assert!(published > 10, "{published}");
 }

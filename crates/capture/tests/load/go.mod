@@ -1,0 +1,2 @@
+module load
+go 1.21
