@@ -1,2 +1,38 @@
-//! memsight command line.
-fn main() {}
+//! The memsight command line: parses arguments, calls the libraries, prints.
+
+mod args;
+mod commands;
+mod failure;
+mod sampling;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("memsight: {:#}", failure.error);
+            if let Some(next) = &failure.next {
+                eprintln!("  {next}");
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let paint = render::paint::Paint(terminal::use_color(cli.color));
+    match cli.command {
+        Command::Ps(args) => commands::ps::run(&args),
+        Command::Diagnose(args) => commands::diagnose::run(&args, paint),
+        Command::Completions { shell } => commands::completions(shell),
+        Command::Man => commands::man(),
+    }
+}

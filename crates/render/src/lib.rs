@@ -1,1 +1,7 @@
-//! Placeholder until its first module lands.
+//! Model and analysis results as text, JSON, CSV and pictures. Takes values,
+//! returns strings or bytes; whether colours are wanted is the caller's say.
+
+pub mod diagnosis;
+pub mod json;
+pub mod paint;
+pub mod table;
