@@ -127,7 +127,7 @@ impl Series {
             }
         }
         if changed {
-            self.times.push(time);
+            self.times.push(shown(time, profile));
         } else {
             for points in self.sites.iter_mut().flat_map(|site| site.sizes.values_mut()) {
                 points.truncate(position);
@@ -291,6 +291,15 @@ fn drawdown(curve: &[(f64, f64)], growth: f64) -> f64 {
         fall = fall.max(peak - level);
     }
     if growth <= 0.0 { f64::INFINITY } else { fall / growth }
+}
+
+/// When the figures of a profile were true. A Go heap profile shows the heap of the
+/// last but one GC, which capture notes in it.
+fn shown(taken: Timestamp, profile: &Profile) -> Timestamp {
+    match profile.time_nanos {
+        0 => taken,
+        nanos => Timestamp(nanos / 1_000_000),
+    }
 }
 
 /// The symbolised frames of a sample, innermost first.

@@ -70,7 +70,7 @@ fn go_process(pid: u32) -> Option<GoProcess> {
     let info = build_info(pid).ok()??;
     let exe = exe_path(pid).unwrap_or_default();
     let readable = match ProcessTarget::attach(pid) {
-        Ok(target) => match crate::LiveTarget::Process(target).heap_profile() {
+        Ok(target) => match crate::LiveTarget::Process(Box::new(target)).heap_profile() {
             Ok(_) => Readable::Everything,
             Err(error) => Readable::WithoutHeapProfile(error.to_string()),
         },

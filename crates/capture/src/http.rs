@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use decode::pprof;
-use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec};
+use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec, Timestamp};
 
 use crate::error::CaptureError;
 use crate::live::now;
@@ -16,6 +17,7 @@ pub struct HttpTarget {
     base: String,
     target: Target,
     agent: ureq::Agent,
+    profile_time: Mutex<Option<Timestamp>>,
 }
 
 /// A heap profile of a million stacks is about 80 MB.
@@ -41,7 +43,7 @@ impl HttpTarget {
         let mut labels = BTreeMap::new();
         labels.insert("instance".to_owned(), name.clone());
         let target = Target { name, spec: TargetSpec::Url(base.clone()), pid: None, labels };
-        let http = HttpTarget { base, target, agent };
+        let http = HttpTarget { base, target, agent, profile_time: Mutex::new(None) };
         http.get("cmdline")?;
         Ok(http)
     }
@@ -84,7 +86,16 @@ impl HttpTarget {
     pub(crate) fn observe(&self) -> Result<Observation, CaptureError> {
         let text = self.get("heap?debug=1")?;
         let runtime = decode::gotext::memstats(&String::from_utf8_lossy(&text));
+        if let Ok(mut time) = self.profile_time.lock() {
+            *time = runtime.heap_profile_time;
+        }
         Ok(Observation { time: now(), runtime, ..Observation::default() })
+    }
+
+    /// As of the last [`observe`](Self::observe): asking again would make the target
+    /// print its whole profile once more.
+    pub(crate) fn heap_profile_time(&self) -> Option<Timestamp> {
+        self.profile_time.lock().ok().and_then(|time| *time)
     }
 
     pub(crate) fn heap_profile(&self) -> Result<Profile, CaptureError> {

@@ -35,7 +35,7 @@ pub struct HeapCapture {
 #[derive(Debug)]
 pub enum LiveTarget {
     /// A process on this machine.
-    Process(ProcessTarget),
+    Process(Box<ProcessTarget>),
     /// A pprof endpoint.
     Http(HttpTarget),
 }
@@ -47,15 +47,17 @@ impl LiveTarget {
     /// When it is not there, not a Go program, or may not be read.
     pub fn attach(spec: &TargetSpec) -> Result<LiveTarget, CaptureError> {
         match spec {
-            TargetSpec::Pid(pid) => ProcessTarget::attach(*pid).map(LiveTarget::Process),
-            TargetSpec::Name(pattern) => {
-                ProcessTarget::attach(find::one_by_name(pattern)?).map(LiveTarget::Process)
-            }
+            TargetSpec::Pid(pid) => LiveTarget::attach_pid(*pid),
+            TargetSpec::Name(pattern) => LiveTarget::attach_pid(find::one_by_name(pattern)?),
             TargetSpec::Url(url) => HttpTarget::attach(url).map(LiveTarget::Http),
             TargetSpec::Core { .. } => Err(CaptureError::Unsupported(
                 "core files hold no running program; give a PID, name:REGEX or URL".to_owned(),
             )),
         }
+    }
+
+    fn attach_pid(pid: u32) -> Result<LiveTarget, CaptureError> {
+        ProcessTarget::attach(pid).map(|process| LiveTarget::Process(Box::new(process)))
     }
 
     /// What the target is.
@@ -88,9 +90,13 @@ impl LiveTarget {
             LiveTarget::Http(http) => (http.heap_profile()?, true),
         };
         let time = now();
-        if profile.time_nanos == 0 {
-            profile.time_nanos = time.0.saturating_mul(1_000_000);
-        }
+        let shows = match self {
+            LiveTarget::Process(process) => process.heap_profile_time(),
+            LiveTarget::Http(http) => http.heap_profile_time(),
+        };
+        // The profile is of the GC cycle before the last, not of this moment; growth
+        // divided by the wrong time is a wrong rate.
+        profile.time_nanos = shows.unwrap_or(time).0.saturating_mul(1_000_000);
         let cost = cpu_time().saturating_sub(started);
         Ok(HeapCapture { profile, time, is_consistent, cost })
     }
@@ -199,6 +205,11 @@ impl ProcessTarget {
     fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {
         let (buckets, profile) = self.with_runtime(|process| process.heap_profile())?;
         Ok((profile, buckets.is_consistent))
+    }
+
+    fn heap_profile_time(&self) -> Option<Timestamp> {
+        let runtime = self.with_runtime(|process| Ok(process.runtime_memory())).ok()?;
+        runtime.heap_profile_time
     }
 
     fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {

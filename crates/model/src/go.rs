@@ -1,7 +1,7 @@
 //! What is known of a Go program from outside: version, goroutines, and the
 //! runtime's own memory figures.
 
-use crate::units::Addr;
+use crate::units::{Addr, Timestamp};
 
 /// A Go release: `go1.26.3` is major 1, minor 26, patch 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +139,9 @@ pub struct RuntimeMemory {
     pub heap_goal_bytes: Option<u64>,
     /// Completed GC cycles.
     pub gc_cycles: Option<u64>,
+    /// The time the published heap profile shows: the end of the GC cycle before
+    /// the last one (runtime/mprof.go publishes a cycle late, after its sweep).
+    pub heap_profile_time: Option<Timestamp>,
     /// Completed forced GC cycles.
     pub gc_forced_cycles: Option<u64>,
     /// Fraction of CPU spent in GC since start.

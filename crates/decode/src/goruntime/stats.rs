@@ -5,7 +5,7 @@
 //! is the total) and runtime/mgcpacer.go. The parts are read at slightly different
 //! times, so figures may be off by what the program allocates in microseconds.
 
-use model::{Addr, RuntimeMemory};
+use model::{Addr, RuntimeMemory, Timestamp};
 
 use super::layout::{CLASS_SIZES, Layout};
 use super::memory::Memory;
@@ -33,6 +33,9 @@ mod controller {
     pub(super) const HEAP_GOAL: u64 = 72;
     pub(super) const HEAP_MARKED: u64 = 152;
 }
+
+/// Length of mstats.pause_end.
+const PAUSES: u64 = 256;
 
 impl<M: Memory> Process<'_, M> {
     /// The runtime's memory figures; what cannot be read is `None`.
@@ -77,6 +80,11 @@ impl<M: Memory> Process<'_, M> {
         memory.sys_bytes = Some(mapped.wrapping_add(metadata).wrapping_sub(stats.in_work_bufs));
         let cycles = word(layout.numgc)?;
         memory.gc_cycles = Some(cycles & 0xffff_ffff);
+        if let Some(before_last) = (cycles & 0xffff_ffff).checked_sub(2) {
+            // pause_end, a ring of Unix nanoseconds, ends where numgc begins.
+            let nanos = word(layout.numgc - (PAUSES - before_last % PAUSES) * 8)?;
+            memory.heap_profile_time = Some(Timestamp((nanos / 1_000_000).cast_signed()));
+        }
         memory.gc_forced_cycles = Some(cycles >> 32);
         memory.gc_cpu_fraction = Some(f64::from_bits(word(layout.numgc + 8)?));
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use model::{Frame, Goroutine, GoroutineGroup, GoroutineSnapshot, RuntimeMemory};
+use model::{Frame, Goroutine, GoroutineGroup, GoroutineSnapshot, RuntimeMemory, Timestamp};
 
 /// Reads the `# runtime.MemStats` part of `/debug/pprof/heap?debug=1`.
 pub fn memstats(text: &str) -> RuntimeMemory {
@@ -31,6 +31,11 @@ pub fn memstats(text: &str) -> RuntimeMemory {
         sys_bytes: number("Sys"),
         heap_goal_bytes: number("NextGC"),
         gc_cycles: number("NumGC"),
+        heap_profile_time: number("NumGC").and_then(|cycles| {
+            let ring = line("PauseEnd")?.trim_matches(['[', ']']);
+            let nanos = ring.split(' ').nth((cycles.checked_sub(2)? % 256) as usize)?;
+            Some(Timestamp(nanos.parse::<i64>().ok()? / 1_000_000))
+        }),
         gc_forced_cycles: number("NumForcedGC"),
         gc_cpu_fraction: line("GCCPUFraction").and_then(|value| value.parse().ok()),
         ..RuntimeMemory::default()
