@@ -4,4 +4,6 @@
 pub mod diagnosis;
 pub mod json;
 pub mod paint;
+pub mod profile;
+pub mod quantity;
 pub mod table;
