@@ -1,5 +1,6 @@
 //! The command line, as clap types. Nothing here does work.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,6 +22,8 @@ Examples:
   memsight ps                              which Go processes run here, and what can be read
   memsight diagnose 4242                   watch pid 4242 for a minute, then the verdict
   memsight diagnose http://localhost:6060  the same through its pprof endpoint
+  memsight top name:checkout               who allocated what is in use, right now
+  memsight serve --all-go                  watch every Go process; pages on http://127.0.0.1:7171
 
 Exit codes: 0 done, 1 the check found a problem, 2 bad usage or input, 3 not permitted,
 4 the target went away.";
@@ -43,6 +46,26 @@ pub enum Command {
     Ps(PsArgs),
     /// Says what grows, which code allocates it and when memory runs out.
     Diagnose(DiagnoseArgs),
+    /// Lists the functions that hold the most, from a profile or a live process.
+    Top(TopArgs),
+    /// Shows each function with its callers and callees.
+    Tree(TopArgs),
+    /// Draws a flame graph (SVG or one self-contained HTML file).
+    Flame(FlameArgs),
+    /// Compares two profiles.
+    Diff(DiffArgs),
+    /// Converts a profile to another format.
+    Convert(ConvertArgs),
+    /// Lists goroutines of a live process, grouped by stack.
+    Goroutines(GoroutinesArgs),
+    /// Shows the Go runtime's own memory figures of a live process.
+    Runtime(RuntimeArgs),
+    /// Watches targets, keeps what it captures, and serves the pages.
+    Serve(ServeArgs),
+    /// Says what works on this machine and what is missing for the rest.
+    Doctor(DoctorArgs),
+    /// Runs the demonstration: a leaking shop, its healthy twin, and their verdicts.
+    Demo(DemoArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -71,12 +94,222 @@ pub struct DiagnoseArgs {
     /// How long to sample.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     pub duration: Duration,
+    /// Reads what this store already holds instead of sampling.
+    #[arg(long, value_name = "DIR", conflicts_with = "duration")]
+    pub store: Option<PathBuf>,
+    /// Switches heap profiling on in a target whose linker left it out: writes
+    /// runtime.MemProfileRate, and restores it on exit.
+    #[arg(long)]
+    pub enable_profiling: bool,
     /// Prints JSON.
     #[arg(long)]
     pub json: bool,
     /// Exits with 1 when a leak is found.
     #[arg(long)]
     pub check: bool,
+}
+
+/// Which profile, and how to look at it.
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// The column: inuse_space, inuse_objects, alloc_space, alloc_objects ...
+    #[arg(long, short, value_name = "TYPE")]
+    pub sample: Option<String>,
+    /// Which profile to take from a live target.
+    #[arg(long, value_enum, default_value_t = ProfileKind::Heap)]
+    pub kind: ProfileKind,
+    /// Keeps only stacks with a function or file that matches.
+    #[arg(long, value_name = "REGEX")]
+    pub focus: Option<String>,
+    /// Drops stacks with a function or file that matches.
+    #[arg(long, value_name = "REGEX")]
+    pub ignore: Option<String>,
+}
+
+/// Profiles a live target can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProfileKind {
+    /// Heap profile.
+    Heap,
+    /// Goroutine profile.
+    Goroutine,
+}
+
+/// Arguments of `top` and `tree`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// A profile file, a URL, a PID, name:REGEX, or - for standard input.
+    pub source: String,
+    /// How to look at it.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// How many rows; 0 for all.
+    #[arg(short, long, default_value_t = 20)]
+    pub n: usize,
+    /// Sorts by cumulative value.
+    #[arg(long)]
+    pub cum: bool,
+    /// Prints JSON.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Prints CSV.
+    #[arg(long)]
+    pub csv: bool,
+}
+
+/// Arguments of `flame`.
+#[derive(Debug, Args)]
+pub struct FlameArgs {
+    /// A profile file, a URL, or a live target.
+    pub source: String,
+    /// How to look at it.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// The file to write; its ending (.svg or .html) chooses the format.
+    #[arg(short, long, value_name = "FILE", default_value = "flame.html")]
+    pub output: PathBuf,
+    /// Compares with this earlier profile.
+    #[arg(long, value_name = "SOURCE")]
+    pub base: Option<String>,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The earlier profile.
+    pub base: String,
+    /// The later profile.
+    pub new: String,
+    /// How to look at it.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// How many rows; 0 for all.
+    #[arg(short, long, default_value_t = 20)]
+    pub n: usize,
+    /// Prints JSON.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Prints CSV.
+    #[arg(long)]
+    pub csv: bool,
+}
+
+/// Arguments of `convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A profile file, a URL, or a live target.
+    pub source: String,
+    /// How to look at it.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// The format to write.
+    #[arg(long, value_enum)]
+    pub to: ConvertTo,
+    /// The file to write; standard output when missing.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Formats `convert` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConvertTo {
+    /// profile.proto, gzip.
+    Pprof,
+    /// Folded stacks, one line each.
+    Folded,
+    /// speedscope's JSON.
+    Speedscope,
+    /// memsight's JSON.
+    Json,
+}
+
+/// Arguments of `goroutines`.
+#[derive(Debug, Args)]
+pub struct GoroutinesArgs {
+    /// PID, name:REGEX, or http://HOST:PORT of a pprof endpoint.
+    pub target: String,
+    /// How many groups; 0 for all.
+    #[arg(short, long, default_value_t = 10)]
+    pub n: usize,
+    /// Shows the runtime's own goroutines too.
+    #[arg(long)]
+    pub system: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `runtime`.
+#[derive(Debug, Args)]
+pub struct RuntimeArgs {
+    /// PID, name:REGEX, or http://HOST:PORT of a pprof endpoint.
+    pub target: String,
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Watches this process (repeatable).
+    #[arg(long, value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// Watches processes whose binary or command line matches (repeatable).
+    #[arg(long, value_name = "REGEX")]
+    pub name: Vec<String>,
+    /// Watches a pprof endpoint (repeatable).
+    #[arg(long, value_name = "URL")]
+    pub url: Vec<String>,
+    /// Watches every Go process that can be read, also ones that start later.
+    #[arg(long)]
+    pub all_go: bool,
+    /// Where captures are kept.
+    #[arg(long, value_name = "DIR", default_value = "memsight-store")]
+    pub store: PathBuf,
+    /// Address to listen on.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7171")]
+    pub listen: String,
+    /// Token that clients must present; required when not bound to loopback.
+    #[arg(long, value_name = "TOKEN", env = "MEMSIGHT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// How often profiles are taken of each target.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub every: Duration,
+    /// Drops captures older than this.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
+    pub keep: Duration,
+    /// Keeps the store below this size.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "2GiB")]
+    pub keep_bytes: u64,
+    /// Opens a damaged catalog by setting it aside and rebuilding it from the captures.
+    #[arg(long)]
+    pub repair: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The example shop, built by `make demo`.
+    #[arg(long, value_name = "FILE", default_value = "target/demo/shop")]
+    pub shop: PathBuf,
+    /// Ends after the verdicts; exit 0 only when both are right.
+    #[arg(long)]
+    pub once: bool,
+    /// Address to listen on.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7171")]
+    pub listen: String,
+    /// Gives up after this long without the expected verdicts.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "3m")]
+    pub timeout: Duration,
 }
 
 /// Parses `90s`, `1m30s`, `500ms`, `2h`, `7d`; a bare number is seconds.
@@ -109,9 +342,26 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(millis as u64))
 }
 
+/// Parses `500MB`, `2GiB`, `1073741824`; k, M, G, T are binary either way.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err("expected a size such as 500MiB or 2GiB".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a size such as 500MiB or 2GiB")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that size does not fit in 64 bits".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Cli, parse_duration};
+    use super::{Cli, parse_bytes, parse_duration};
     use clap::CommandFactory;
 
     #[test]
@@ -130,5 +380,9 @@ mod tests {
         for bad in ["", "s", "5x", "-1s", "1.2.3s", "0s"] {
             assert_eq!(seconds(bad), None, "{bad:?}");
         }
+        assert_eq!(parse_bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(parse_bytes("500MB"), Ok(500 << 20));
+        assert_eq!(parse_bytes("12"), Ok(12));
+        assert!(parse_bytes("99999999999G").is_err());
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod failure;
 mod sampling;
+mod sources;
 mod terminal;
 
 use std::process::ExitCode;
@@ -32,6 +33,16 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Ps(args) => commands::ps::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args, paint),
+        Command::Top(args) => commands::profile::top(&args),
+        Command::Tree(args) => commands::profile::tree(&args),
+        Command::Flame(args) => commands::profile::flame(&args),
+        Command::Diff(args) => commands::profile::diff(&args),
+        Command::Convert(args) => commands::profile::convert(&args),
+        Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),
+        Command::Runtime(args) => commands::runtime::runtime(&args),
+        Command::Serve(_) | Command::Doctor(_) | Command::Demo(_) => {
+            Err(Failure::usage("not in this build yet"))
+        }
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }

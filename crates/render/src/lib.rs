@@ -2,7 +2,9 @@
 //! returns strings or bytes; whether colours are wanted is the caller's say.
 
 pub mod diagnosis;
+pub mod goroutines;
 pub mod json;
+pub mod observation;
 pub mod paint;
 pub mod profile;
 pub mod quantity;

@@ -5,6 +5,7 @@
 //! early gives what can be read, with a warning. Format: proto/profile.proto of
 //! github.com/google/pprof.
 
+pub mod goroutines;
 mod read;
 mod wire;
 mod write;

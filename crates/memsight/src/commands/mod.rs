@@ -1,7 +1,9 @@
 //! One module per command.
 
 pub mod diagnose;
+pub mod profile;
 pub mod ps;
+pub mod runtime;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,82 @@
+//! Where a profile comes from: a file, standard input, a URL, or a live target.
+
+use std::io::Read;
+use std::path::Path;
+
+use analyze::report::{Select, Stacks};
+use anyhow::Context;
+use capture::LiveTarget;
+use model::{Profile, TargetSpec};
+use regex::Regex;
+
+use crate::args::{ProfileArgs, ProfileKind};
+use crate::failure::Failure;
+
+/// Reads a profile from `source`.
+pub fn profile(source: &str, kind: ProfileKind) -> Result<Profile, Failure> {
+    if source == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
+        return decoded(source, &bytes);
+    }
+    if Path::new(source).exists() && source.parse::<u32>().is_err() {
+        return decoded(source, &std::fs::read(source).with_context(|| source.to_owned())?);
+    }
+    if let Some((base, path)) = source.split_once("/debug/pprof/") {
+        let target = capture::http::HttpTarget::attach(base)?;
+        return decoded(source, &target.get(path)?);
+    }
+    let spec = TargetSpec::parse(source).map_err(|message| {
+        let is_path = source.contains('/') || source.contains('.');
+        let failure = Failure::usage(if is_path { no_file(source) } else { message });
+        failure.next("a source is a file, a URL, a PID, name:REGEX, or - for standard input")
+    })?;
+    let live = LiveTarget::attach(&spec)?;
+    match kind {
+        ProfileKind::Heap => Ok(live.heap_profile()?.profile),
+        ProfileKind::Goroutine => {
+            Ok(decode::pprof::goroutines::to_profile(&live.goroutines()?, capture::now()))
+        }
+    }
+}
+
+fn no_file(source: &str) -> String {
+    format!("{source}: no such file")
+}
+
+fn decoded(source: &str, bytes: &[u8]) -> Result<Profile, Failure> {
+    let parsed = decode::pprof::read(bytes).with_context(|| source.to_owned())?;
+    for warning in &parsed.warnings {
+        eprintln!("memsight: {source}: {warning}");
+    }
+    Ok(parsed.profile)
+}
+
+/// Takes the wanted column and stacks of a profile, against a base where one is given.
+pub fn stacks(
+    profile: &Profile,
+    base: Option<&Profile>,
+    args: &ProfileArgs,
+) -> Result<Stacks, Failure> {
+    let focus = args.focus.as_deref().map(regex).transpose()?;
+    let ignore = args.ignore.as_deref().map(regex).transpose()?;
+    let matches = |regex: &Option<Regex>, function: &str, file: &str| {
+        regex.as_ref().is_some_and(|regex| regex.is_match(function) || regex.is_match(file))
+    };
+    let in_focus = |function: &str, file: &str| matches(&focus, function, file);
+    let is_ignored = |function: &str, file: &str| matches(&ignore, function, file);
+    let select = Select {
+        column: args.sample.as_deref(),
+        focus: focus.as_ref().map(|_| &in_focus as &dyn Fn(&str, &str) -> bool),
+        ignore: ignore.as_ref().map(|_| &is_ignored as &dyn Fn(&str, &str) -> bool),
+    };
+    let stacks = match base {
+        Some(base) => Stacks::diff(profile, base, &select),
+        None => Stacks::of(profile, &select),
+    };
+    stacks.map_err(|unknown| Failure::usage(unknown).next("--sample chooses one of them"))
+}
+
+fn regex(pattern: &str) -> Result<Regex, Failure> {
+    Regex::new(pattern).map_err(Failure::usage)
+}
