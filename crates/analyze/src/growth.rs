@@ -135,6 +135,20 @@ impl Series {
         }
     }
 
+    /// Keeps the series at about `points_max` profiles by forgetting every other one
+    /// of the older half. What a forgotten profile showed stays in the later ones.
+    pub fn bound(&mut self, points_max: usize) {
+        if self.times.len() <= points_max.max(8) {
+            return;
+        }
+        let half = self.times.len() / 2;
+        let is_kept = |index: usize| index >= half || index.is_multiple_of(2);
+        for points in self.sites.iter_mut().flat_map(|site| site.sizes.values_mut()) {
+            keep(points, is_kept);
+        }
+        keep(&mut self.times, is_kept);
+    }
+
     fn site(&mut self, stack: Vec<Frame>) -> usize {
         if let Some(&index) = self.index.get(&stack) {
             return index;
@@ -262,6 +276,14 @@ impl Series {
         change.sample_bytes /= f64::max(samples, 1.0);
         change
     }
+}
+
+fn keep<T>(items: &mut Vec<T>, is_kept: impl Fn(usize) -> bool) {
+    let mut index = 0;
+    items.retain(|_| {
+        index += 1;
+        is_kept(index - 1)
+    });
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,5 +13,5 @@ pub mod signals;
 
 pub use error::{CaptureError, ErrorKind};
 pub use find::{GoProcess, Readable};
-pub use live::{HeapCapture, LiveTarget, ProcessTarget, now};
+pub use live::{HeapCapture, LiveTarget, ProcessTarget, cpu_time, now};
 pub use memory::ProcessMemoryReader;

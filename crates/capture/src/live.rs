@@ -148,7 +148,7 @@ impl ProcessTarget {
         let bias = load_bias(pid, &exe, &binary)?;
         let memory = ProcessMemoryReader::new(pid);
         let attached = binary.attach(image.as_ref(), bias, &memory).map_err(runtime)?;
-        let target = describe(pid, &binary);
+        let target = describe(pid, start_ticks, &binary);
         let started = start_time(start_ticks);
         Ok(ProcessTarget { pid, start_ticks, started, target, image, binary, attached })
     }
@@ -240,7 +240,7 @@ fn load_bias(pid: u32, exe: &str, binary: &Binary) -> Result<Bias, CaptureError>
     Ok(Bias(mapping.start.wrapping_sub(binary.first_load.0)))
 }
 
-fn describe(pid: u32, binary: &Binary) -> Target {
+fn describe(pid: u32, start_ticks: u64, binary: &Binary) -> Target {
     let mut labels = BTreeMap::new();
     let mut label = |key: &str, value: &str| {
         if !value.is_empty() {
@@ -254,6 +254,8 @@ fn describe(pid: u32, binary: &Binary) -> Target {
     label("module", &binary.info.module);
     label("package", &binary.info.path);
     label("service", &name);
+    // Tells two processes of one pid apart.
+    label("start_ticks", &start_ticks.to_string());
     label("version", binary.info.setting("vcs.revision").unwrap_or(&binary.info.module_version));
     Target { name, spec: TargetSpec::Pid(pid), pid: Some(pid), labels }
 }
@@ -272,7 +274,7 @@ pub fn now() -> Timestamp {
 }
 
 /// CPU time this thread has used.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

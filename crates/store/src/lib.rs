@@ -1,1 +1,34 @@
-//! Placeholder until its first module lands.
+//! What was captured, in one directory that survives `kill -9`.
+//!
+//! ```text
+//! LOCK              flock and pid of the owner
+//! catalog.db        SQLite (WAL): targets, captures, observations, diagnoses
+//! targets/ID.json   a target's identity, so that captures outlive a lost catalog
+//! blobs/TARGET/TIME-KIND-CRC.pb.gz
+//! ```
+//!
+//! A capture is written to a temporary file, synced, renamed, and only then entered
+//! in the catalog with a synchronous commit: what [`Store::put_capture`] returned
+//! stays. Whatever else a crash leaves is removed when the store is opened.
+
+mod blobs;
+mod captures;
+mod catalog;
+mod diagnoses;
+mod error;
+mod fields;
+mod lock;
+mod observations;
+mod retention;
+mod targets;
+
+pub use captures::NewCapture;
+pub use catalog::{Options, Stats, Store};
+pub use error::StoreError;
+pub use fields::series_names;
+pub use observations::SeriesPoints;
+pub use retention::Swept;
+pub use targets::StoredTarget;
+
+#[cfg(test)]
+mod tests;

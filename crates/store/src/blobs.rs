@@ -1,0 +1,80 @@
+//! Capture bytes as files: written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use model::{CaptureKind, TargetId, Timestamp};
+
+use crate::error::StoreError;
+
+/// A blob's name tells what is in it, so that a lost catalog can be rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BlobName {
+    pub(crate) target: TargetId,
+    pub(crate) time: Timestamp,
+    pub(crate) kind: CaptureKind,
+    pub(crate) checksum: u32,
+}
+
+impl BlobName {
+    /// Path below `blobs/`.
+    pub(crate) fn path(&self) -> PathBuf {
+        let BlobName { target, time, kind, checksum } = self;
+        let file = format!("{}-{}-{checksum:08x}.pb.gz", time.0, kind.as_str());
+        Path::new(&target.0.to_string()).join(file)
+    }
+
+    pub(crate) fn parse(dir: &str, file: &str) -> Option<BlobName> {
+        let mut parts = file.strip_suffix(".pb.gz")?.split('-');
+        Some(BlobName {
+            target: TargetId(dir.parse().ok()?),
+            time: Timestamp(parts.next()?.parse().ok()?),
+            kind: CaptureKind::parse(parts.next()?)?,
+            checksum: u32::from_str_radix(parts.next()?, 16).ok()?,
+        })
+    }
+}
+
+/// Writes `bytes` so that the file is there with all of them, or not at all, whatever
+/// happens to the machine.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let temporary = path.with_extension("tmp");
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(parent)?;
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(parent)?.sync_all()
+    };
+    write().map_err(|source| {
+        // A half-written file takes the space that is missing.
+        let _ = fs::remove_file(&temporary);
+        StoreError::io(path, source)
+    })
+}
+
+/// Every blob, and the temporary files a crash left.
+pub(crate) fn list(root: &Path) -> Result<(Vec<BlobName>, Vec<PathBuf>), StoreError> {
+    let (mut blobs, mut temporary) = (Vec::new(), Vec::new());
+    let read = |dir: &Path| -> Result<Vec<fs::DirEntry>, StoreError> {
+        let entries = fs::read_dir(dir).map_err(|source| StoreError::io(dir, source))?;
+        Ok(entries.filter_map(Result::ok).collect())
+    };
+    for dir in read(root)?.into_iter().filter(|entry| entry.path().is_dir()) {
+        for file in read(&dir.path())? {
+            let (dir, name) = (dir.file_name(), file.file_name());
+            match BlobName::parse(&dir.to_string_lossy(), &name.to_string_lossy()) {
+                Some(blob) => blobs.push(blob),
+                None if file.path().extension().is_some_and(|e| e == "tmp") => {
+                    temporary.push(file.path());
+                }
+                // Not ours: leave it alone.
+                None => {}
+            }
+        }
+    }
+    Ok((blobs, temporary))
+}

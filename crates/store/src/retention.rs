@@ -1,0 +1,83 @@
+//! What is kept: everything recent, less and less of what is older, nothing beyond
+//! the age and size limits.
+
+use std::collections::HashSet;
+
+use model::{Capture, CaptureKind, TargetId, Timestamp};
+use rusqlite::params;
+
+use crate::catalog::Store;
+use crate::error::StoreError;
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Captures.
+    pub captures: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Observations.
+    pub observations: usize,
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// Beyond the age, one capture of a target and kind a stretch is kept: the first, so
+/// that a growth's beginning stays comparable with its end.
+const THINNING: [(i64, i64); 3] =
+    [(30 * MINUTE, MINUTE), (6 * HOUR, 10 * MINUTE), (48 * HOUR, HOUR)];
+
+impl Store {
+    /// Removes what is no longer to be kept at time `now`.
+    ///
+    /// # Errors
+    /// When the catalog cannot be written.
+    pub fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let oldest = now.0 - i64::try_from(self.options.keep.as_millis()).unwrap_or(i64::MAX);
+        let mut swept = Swept::default();
+        let mut total = self.stats()?.bytes;
+        let mut seen: HashSet<(TargetId, CaptureKind, i64, i64)> = HashSet::new();
+        for capture in self.captures_by_time()? {
+            let age = now.0 - capture.time.0;
+            let stretch = THINNING.iter().rev().find(|(from, _)| age > *from);
+            let is_spare = stretch.is_some_and(|(_, length)| {
+                let slot = capture.time.0 / length;
+                !seen.insert((capture.target, capture.kind, *length, slot))
+            });
+            if capture.time.0 < oldest || is_spare || total > self.options.keep_bytes {
+                self.delete_capture(&capture)?;
+                total -= capture.bytes;
+                swept.captures += 1;
+                swept.bytes += capture.bytes;
+            }
+        }
+        swept.observations = self.thin_observations(now, oldest)?;
+        Ok(swept)
+    }
+
+    /// All captures, oldest first.
+    fn captures_by_time(&self) -> Result<Vec<Capture>, StoreError> {
+        let mut all = Vec::new();
+        for target in self.targets()? {
+            all.extend(self.captures(target.id, None, usize::MAX)?);
+        }
+        all.sort_by_key(|capture| (capture.time, capture.id));
+        Ok(all)
+    }
+
+    /// After six hours one observation a minute is enough.
+    fn thin_observations(&self, now: Timestamp, oldest: i64) -> Result<usize, StoreError> {
+        let catalog = self.catalog();
+        let mut removed =
+            catalog.execute("DELETE FROM observations WHERE time < ?1", params![oldest])?;
+        let sql = "DELETE FROM observations WHERE time < ?1 AND time >= ?2 AND EXISTS (SELECT 1 \
+                   FROM observations AS later WHERE later.target = observations.target AND \
+                   later.time > observations.time AND \
+                   later.time < (observations.time / ?3 + 1) * ?3)";
+        // Only the hour that has just come of age: older ones are thin already.
+        let from = now.0 - 7 * HOUR;
+        removed += catalog.execute(sql, params![now.0 - 6 * HOUR, from, MINUTE])?;
+        Ok(removed)
+    }
+}

@@ -1,0 +1,160 @@
+//! The store on a real directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use model::{
+    CaptureKind, Confidence, Diagnosis, Finding, FindingKind, Interval, Observation, Target,
+    TargetId, TargetSpec, Timestamp,
+};
+
+use crate::{NewCapture, Options, Store, StoreError};
+
+fn target(pid: u32) -> Target {
+    let labels = BTreeMap::from([("exe".to_owned(), "/bin/shop".to_owned())]);
+    Target { name: "shop".to_owned(), spec: TargetSpec::Pid(pid), pid: Some(pid), labels }
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, Options::default()).unwrap()
+}
+
+fn put(store: &Store, target: TargetId, time: i64, bytes: &[u8]) -> model::Capture {
+    let (kind, time, reason) = (CaptureKind::Heap, Timestamp(time), "schedule");
+    store.put_capture(&NewCapture { target, kind, time, reason, cost_micros: 7, bytes }).unwrap()
+}
+
+#[test]
+fn everything_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    let capture = put(&store, id, 2000, b"profile");
+    let mut observation = Observation { time: Timestamp(2000), ..Observation::default() };
+    observation.process.rss_bytes = Some(5 << 20);
+    observation.runtime.gogc_percent = Some(-1);
+    store.put_observations(id, std::slice::from_ref(&observation)).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.put_target(&target(7), Timestamp(3000)).unwrap(), id);
+    assert_ne!(store.put_target(&target(8), Timestamp(3000)).unwrap(), id);
+    assert_eq!(store.captures(id, Some(CaptureKind::Heap), 10).unwrap(), [capture.clone()]);
+    assert_eq!(store.read_capture(capture.id).unwrap(), b"profile");
+    assert_eq!(store.latest(id).unwrap(), Some(observation));
+    assert_eq!(store.stats().unwrap().captures, 1);
+    assert!(store.warnings().is_empty());
+}
+
+#[test]
+fn diagnoses_keep_infinite_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    let endless = Interval { estimate: 10.0, low: 5.0, high: f64::INFINITY };
+    let diagnosis = Diagnosis {
+        target: target(7),
+        time: Timestamp(9),
+        span_seconds: 60.0,
+        findings: vec![Finding {
+            kind: FindingKind::HeapLeak,
+            confidence: Confidence(0.9),
+            summary: "leaks".to_owned(),
+            rate: None,
+            time_to_limit_seconds: Some(endless),
+            sites: Vec::new(),
+            retainers: Vec::new(),
+            evidence: vec!["grew".to_owned()],
+            next: "look".to_owned(),
+        }],
+        warnings: Vec::new(),
+    };
+    store.put_diagnosis(id, &diagnosis).unwrap();
+    assert_eq!(store.diagnosis(id).unwrap(), Some(diagnosis));
+}
+
+#[test]
+fn a_second_owner_is_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(dir.path());
+    let error = Store::open(dir.path(), Options::default()).unwrap_err();
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    assert!(error.next_step().is_some());
+}
+
+#[test]
+fn what_a_crash_leaves_is_tidied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    let (kept, lost) = (put(&store, id, 1, b"kept"), put(&store, id, 2, b"lost"));
+    drop(store);
+    let blobs = dir.path().join("blobs").join(id.0.to_string());
+    std::fs::write(blobs.join("5-heap-00000000.pb.gz"), "never acknowledged").unwrap();
+    std::fs::write(blobs.join("6-heap-00000000.pb.tmp"), "half").unwrap();
+    std::fs::write(blobs.join("notes.txt"), "not ours").unwrap();
+    std::fs::remove_file(blobs.join(format!("2-heap-{:08x}.pb.gz", lost.checksum))).unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.captures(id, None, 10).unwrap(), [kept]);
+    assert_eq!(store.warnings(), ["the files of 1 captures are gone"]);
+    let mut names: Vec<_> = std::fs::read_dir(&blobs)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.contains(&"notes.txt".to_owned()));
+}
+
+#[test]
+fn a_damaged_capture_is_refused_and_the_rest_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    let (bad, good) = (put(&store, id, 1, b"bad"), put(&store, id, 2, b"good"));
+    let blobs = dir.path().join("blobs").join(id.0.to_string());
+    std::fs::write(blobs.join(format!("1-heap-{:08x}.pb.gz", bad.checksum)), "bit").unwrap();
+    let error = store.read_capture(bad.id).unwrap_err();
+    assert!(matches!(error, StoreError::DamagedCapture { .. }), "{error}");
+    assert_eq!(store.read_capture(good.id).unwrap(), b"good");
+}
+
+#[test]
+fn a_damaged_catalog_is_rebuilt_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    put(&store, id, 1, b"one");
+    put(&store, id, 2, b"two");
+    drop(store);
+    std::fs::write(dir.path().join("catalog.db"), vec![0x5a; 8192]).unwrap();
+    let _ = std::fs::remove_file(dir.path().join("catalog.db-wal"));
+    let error = Store::open(dir.path(), Options::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    let options = Options { repair: true, ..Options::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    assert_eq!(store.warnings().len(), 2);
+    assert_eq!(store.target(id).unwrap().target, target(7));
+    let captures = store.captures(id, None, 10).unwrap();
+    assert_eq!(captures.len(), 2);
+    assert_eq!(store.read_capture(captures[0].id).unwrap(), b"two");
+}
+
+#[test]
+fn old_captures_thin_out_and_the_size_stays_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { keep: Duration::from_secs(3600), keep_bytes: 500, repair: false };
+    let store = Store::open(dir.path(), options).unwrap();
+    let id = store.put_target(&target(7), Timestamp(0)).unwrap();
+    // Two hours, one capture every ten seconds, ten bytes each.
+    for step in 0..720 {
+        put(&store, id, step * 10_000, format!("{step:010}").as_bytes());
+    }
+    let now = Timestamp(7_200_000);
+    let swept = store.sweep(now).unwrap();
+    let left = store.captures(id, None, 1000).unwrap();
+    assert_eq!(swept.captures + left.len(), 720);
+    assert!(left.iter().map(|capture| capture.bytes).sum::<u64>() <= 500);
+    assert_eq!(left[0].time, Timestamp(7_190_000), "the newest stays");
+    assert_eq!(store.sweep(now).unwrap(), crate::Swept::default(), "a second sweep finds nothing");
+}
