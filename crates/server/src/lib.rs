@@ -1,1 +1,89 @@
-//! Placeholder until its first module lands.
+//! The HTTP API `/api/v1` and the embedded pages.
+//!
+//! Everything is read from the store; events come from the watch. Bound to loopback
+//! no token is needed, but the Host header must name this machine, so that a web
+//! site cannot read the API through DNS rebinding. Bound wider a token is required.
+
+mod access;
+mod api;
+mod error;
+mod events;
+mod pages;
+mod profiles;
+mod targets;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Timestamp;
+use store::Store;
+use tokio::sync::broadcast;
+
+pub use error::{ApiError, ServeError};
+pub use events::Notice;
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct Server {
+    /// The store to read.
+    pub store: Arc<Store>,
+    /// Where notices of the watch arrive.
+    pub notices: broadcast::Sender<Notice>,
+    /// Token that clients must present; `None` on loopback only.
+    pub token: Option<Arc<str>>,
+    /// When the server started.
+    pub started: Timestamp,
+    /// What this process uses now: resident bytes and CPU seconds.
+    pub usage: fn() -> (Option<u64>, Option<f64>),
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub struct Bound {
+    listener: tokio::net::TcpListener,
+    /// The address, with the port that was given for 0.
+    pub address: SocketAddr,
+}
+
+/// Binds `listen`.
+///
+/// # Errors
+/// When the address is taken, is no address, or needs a token and has none.
+pub async fn bind(listen: &str, has_token: bool) -> Result<Bound, ServeError> {
+    let fail = |source| ServeError::Bind { listen: listen.to_owned(), source };
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen).await.map_err(fail)?.collect();
+    if !has_token && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ServeError::TokenNeeded { listen: listen.to_owned() });
+    }
+    let listener = tokio::net::TcpListener::bind(addresses.as_slice()).await.map_err(fail)?;
+    let address = listener.local_addr().map_err(fail)?;
+    Ok(Bound { listener, address })
+}
+
+impl Server {
+    /// Serves until `stop` resolves. Event streams that are still open end with it.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn run(
+        self,
+        bound: Bound,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stopped, mut ended) = tokio::sync::watch::channel(false);
+        let serve =
+            axum::serve(bound.listener, api::router(self)).with_graceful_shutdown(async move {
+                stop.await;
+                let _ = stopped.send(true);
+            });
+        tokio::select! {
+            result = serve => result,
+            () = async {
+                let _ = ended.wait_for(|ended| *ended).await;
+                // Open event streams never end by themselves.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            } => Ok(()),
+        }
+    }
+}

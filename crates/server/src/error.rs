@@ -1,0 +1,84 @@
+//! Errors as clients and callers see them.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use store::StoreError;
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address cannot be bound.
+    #[error("cannot listen on {listen}: {source}")]
+    Bind {
+        /// The address.
+        listen: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not loopback, and no token.
+    #[error("{listen} is reachable from other machines, so a token is required")]
+    TokenNeeded {
+        /// The address.
+        listen: String,
+    },
+}
+
+impl ServeError {
+    /// What the person at the terminal can do.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            ServeError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                "another program has this port: stop it, or choose one with --listen 127.0.0.1:PORT"
+            }
+            ServeError::Bind { .. } => {
+                "name an address of this machine, as in --listen 127.0.0.1:7171"
+            }
+            ServeError::TokenNeeded { .. } => {
+                "set MEMSIGHT_TOKEN (or --token), or listen on 127.0.0.1"
+            }
+        }
+    }
+}
+
+/// An answer that is an error: `{"error", "next"}`.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    error: String,
+    next: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, error: impl ToString, next: impl ToString) -> ApiError {
+        ApiError { status, error: error.to_string(), next: next.to_string() }
+    }
+
+    pub(crate) fn bad(error: impl ToString, next: impl ToString) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, error, next)
+    }
+
+    pub(crate) fn internal(error: impl ToString) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error, "")
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        let status = match error {
+            StoreError::Missing { .. } => StatusCode::NOT_FOUND,
+            StoreError::DamagedCapture { .. } => StatusCode::GONE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let next = error.next_step().unwrap_or_default();
+        ApiError::new(status, error, next)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.error, "next": self.next }))).into_response()
+    }
+}

@@ -1,0 +1,190 @@
+//! Captures as profiles: the file, flame graphs, tables, sandwiches, differences.
+
+use analyze::report::{self, CallTree, Select, Stacks};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::{CaptureId, Profile};
+use render::profile::{msf, report as tables};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use store::Store;
+
+use crate::Server;
+use crate::api::blocking;
+use crate::error::ApiError;
+
+const FLAME_NODES: usize = 200_000;
+const FLAME_NODES_MAX: usize = 2_000_000;
+const TABLE_ROWS: usize = 500;
+const SANDWICH_NODES: usize = 2_000;
+
+#[derive(Deserialize)]
+pub(crate) struct View {
+    sample: Option<String>,
+    base: Option<i64>,
+    limit: Option<usize>,
+    q: Option<String>,
+    function: Option<String>,
+}
+
+fn profile(store: &Store, id: i64) -> Result<Profile, ApiError> {
+    let bytes = store.read_capture(CaptureId(id))?;
+    decode::pprof::read(&bytes).map(|parsed| parsed.profile).map_err(ApiError::internal)
+}
+
+fn stacks(store: &Store, id: i64, view: &View) -> Result<Stacks, ApiError> {
+    let profile_now = profile(store, id)?;
+    let wanted = view.q.as_deref().map(str::to_lowercase);
+    let contains = |function: &str, file: &str| {
+        let text = wanted.as_deref().unwrap_or_default();
+        function.to_lowercase().contains(text) || file.to_lowercase().contains(text)
+    };
+    let focus = wanted.as_ref().map(|_| &contains as &dyn Fn(&str, &str) -> bool);
+    let select = Select { column: view.sample.as_deref(), focus, ignore: None };
+    let stacks = match view.base {
+        Some(base) => Stacks::diff(&profile_now, &profile(store, base)?, &select),
+        None => Stacks::of(&profile_now, &select),
+    };
+    stacks.map_err(|unknown| ApiError::bad(unknown, "sample= names one of them"))
+}
+
+pub(crate) async fn download(
+    State(server): State<Server>,
+    Path(id): Path<i64>,
+) -> Result<Response, ApiError> {
+    blocking(move || {
+        let capture = server.store.capture(CaptureId(id))?;
+        let bytes = server.store.read_capture(capture.id)?;
+        let name = format!("attachment; filename=\"{}-{id}.pb.gz\"", capture.kind.as_str());
+        let headers = [
+            (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+            (header::CONTENT_DISPOSITION, name),
+        ];
+        Ok((headers, bytes).into_response())
+    })
+    .await
+}
+
+pub(crate) async fn meta(
+    State(server): State<Server>,
+    Path(id): Path<i64>,
+) -> Result<Json<Value>, ApiError> {
+    blocking(move || {
+        let capture = server.store.capture(CaptureId(id))?;
+        let profile = profile(&server.store, id)?;
+        let types: Vec<Value> = profile
+            .sample_types
+            .iter()
+            .map(|t| json!({ "kind": profile.str(t.kind), "unit": profile.str(t.unit) }))
+            .collect();
+        let totals: Map<String, Value> = profile
+            .sample_types
+            .iter()
+            .zip(&profile.samples.values)
+            .map(|(kind, column)| {
+                let total = column.iter().fold(0_i64, |sum, value| sum.saturating_add(*value));
+                (profile.str(kind.kind).to_owned(), total.into())
+            })
+            .collect();
+        let default = profile.default_column().and_then(|at| profile.sample_types.get(at));
+        Ok(Json(json!({
+            "id": id,
+            "target": capture.target.0,
+            "kind": capture.kind.as_str(),
+            "time_ms": capture.time.0,
+            "shows_ms": profile.time_nanos / 1_000_000,
+            "reason": capture.reason,
+            "sample_types": types,
+            "default_sample_type": default.map(|t| profile.str(t.kind)),
+            "totals": totals,
+            "period": profile.period,
+            "samples": profile.samples.len(),
+        })))
+    })
+    .await
+}
+
+pub(crate) async fn flame(
+    State(server): State<Server>,
+    Path(id): Path<i64>,
+    Query(view): Query<View>,
+) -> Result<Response, ApiError> {
+    blocking(move || {
+        let mut stacks = stacks(&server.store, id, &view)?;
+        let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
+        let tree = CallTree::build(&mut stacks, limit);
+        let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
+        Ok((headers, msf::write(&stacks, &tree)).into_response())
+    })
+    .await
+}
+
+pub(crate) async fn table(
+    State(server): State<Server>,
+    Path(id): Path<i64>,
+    Query(view): Query<View>,
+) -> Result<Json<Value>, ApiError> {
+    blocking(move || {
+        let stacks = stacks(&server.store, id, &view)?;
+        let rows = view.limit.unwrap_or(TABLE_ROWS);
+        Ok(Json(tables::top_json(&stacks, tables::Options { rows, by_cumulative: false })))
+    })
+    .await
+}
+
+pub(crate) async fn sandwich(
+    State(server): State<Server>,
+    Path(id): Path<i64>,
+    Query(view): Query<View>,
+) -> Result<Json<Value>, ApiError> {
+    blocking(move || {
+        let mut stacks = stacks(&server.store, id, &view)?;
+        let function = view.function.as_deref().ok_or_else(|| {
+            ApiError::bad("function= is missing", "name the function in the middle")
+        })?;
+        let limit = view.limit.unwrap_or(SANDWICH_NODES);
+        let both = report::sandwich(&mut stacks, function, limit).ok_or_else(|| {
+            let error = format!("no stack contains {function}");
+            ApiError::new(StatusCode::NOT_FOUND, error, "the table lists the functions there are")
+        })?;
+        Ok(Json(json!({
+            "unit": stacks.unit,
+            "callers": nested(&stacks, &both.callers),
+            "callees": nested(&stacks, &both.callees),
+        })))
+    })
+    .await
+}
+
+/// A tree as nested objects. Children come after their parents, so going backwards
+/// every node is complete before it is moved into its parent.
+fn nested(stacks: &Stacks, tree: &CallTree) -> Value {
+    let mut values: Vec<Option<Value>> = tree
+        .nodes
+        .iter()
+        .map(|node| {
+            Some(json!({
+                "name": stacks.strings.get(node.frame.function),
+                "file": stacks.strings.get(node.frame.file),
+                "line": node.frame.line,
+                "value": node.total.value,
+                "base": node.total.base,
+                "self": node.own.value,
+                "children": [],
+            }))
+        })
+        .collect();
+    for index in (1..tree.nodes.len()).rev() {
+        let child = values.get_mut(index).and_then(Option::take);
+        let parent = tree.nodes.get(index).and_then(|node| node.parent);
+        let parent = parent.and_then(|parent| values.get_mut(parent as usize)?.as_mut());
+        if let (Some(child), Some(parent)) = (child, parent)
+            && let Some(children) = parent["children"].as_array_mut()
+        {
+            children.insert(0, child);
+        }
+    }
+    values.first_mut().and_then(Option::take).unwrap_or(Value::Null)
+}
