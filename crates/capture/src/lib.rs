@@ -3,6 +3,7 @@
 //! Everything that touches the operating system unsafely is in this crate. Nothing
 //! here changes a target.
 
+pub mod doctor;
 mod error;
 pub mod find;
 pub mod http;

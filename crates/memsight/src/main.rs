@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod failure;
 mod sampling;
+mod service;
 mod sources;
 mod terminal;
 
@@ -40,9 +41,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Convert(args) => commands::profile::convert(&args),
         Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),
         Command::Runtime(args) => commands::runtime::runtime(&args),
-        Command::Serve(_) | Command::Doctor(_) | Command::Demo(_) => {
-            Err(Failure::usage("not in this build yet"))
-        }
+        Command::Serve(args) => commands::serve::run(&args, paint),
+        Command::Doctor(args) => commands::doctor::run(&args, paint),
+        Command::Demo(args) => commands::demo::run(&args, paint),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }

@@ -1,9 +1,12 @@
 //! One module per command.
 
+pub mod demo;
 pub mod diagnose;
+pub mod doctor;
 pub mod profile;
 pub mod ps;
 pub mod runtime;
+pub mod serve;
 
 use std::process::ExitCode;
 
