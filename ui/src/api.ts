@@ -1,0 +1,140 @@
+// The API v1 as types, and how to call it.
+
+export interface Interval { readonly estimate: number | null; readonly low: number | null; readonly high: number | null }
+
+export interface Target {
+  readonly id: number;
+  readonly name: string;
+  readonly spec: string;
+  readonly pid: number | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly alive: boolean;
+  readonly first_seen_ms: number;
+  readonly last_seen_ms: number;
+  readonly latest: Readonly<Record<string, number | null>>;
+  readonly verdict: string | null;
+  readonly leak: boolean;
+  readonly confidence: number | null;
+  readonly summary: string | null;
+  readonly time_to_limit_seconds: Interval | null;
+}
+
+export interface Series {
+  readonly times: readonly number[];
+  readonly series: Readonly<Record<string, readonly (number | null)[]>>;
+}
+
+export interface Capture {
+  readonly id: number;
+  readonly kind: string;
+  readonly time_ms: number;
+  readonly reason: string;
+  readonly bytes: number;
+  readonly cost_micros: number;
+}
+
+export interface Frame { readonly function: string; readonly file: string; readonly line: number }
+
+export interface Site extends Frame {
+  readonly share: number;
+  readonly stack: readonly Frame[];
+}
+
+export interface Finding {
+  readonly kind: string;
+  readonly leak: boolean;
+  readonly confidence: number;
+  readonly summary: string;
+  readonly sites: readonly Site[];
+  readonly evidence: readonly string[];
+  readonly next: string;
+}
+
+export interface Diagnosis {
+  readonly verdict: string;
+  readonly time_ms: number;
+  readonly span_seconds: number;
+  readonly findings: readonly Finding[];
+  readonly warnings: readonly string[];
+}
+
+export interface Meta {
+  readonly id: number;
+  readonly target: number;
+  readonly kind: string;
+  readonly time_ms: number;
+  readonly sample_types: readonly { readonly kind: string; readonly unit: string }[];
+  readonly default_sample_type: string | null;
+  readonly totals: Readonly<Record<string, number>>;
+  readonly samples: number;
+}
+
+export interface TableRow extends Frame {
+  readonly flat: number;
+  readonly cum: number;
+  readonly flat_base: number;
+  readonly cum_base: number;
+}
+
+export interface Table {
+  readonly unit: string;
+  readonly total: number;
+  readonly base_total: number;
+  readonly is_diff: boolean;
+  readonly rows: readonly TableRow[];
+}
+
+export interface TreeNode {
+  readonly name: string;
+  readonly value: number;
+  readonly base: number;
+  readonly self: number;
+  readonly children: readonly TreeNode[];
+}
+
+export interface Sandwich { readonly unit: string; readonly callers: TreeNode; readonly callees: TreeNode }
+
+/** What the server said instead of an answer. */
+export class ApiFailure extends Error {
+  constructor(message: string, readonly next: string) {
+    super(message);
+  }
+}
+
+async function fetchOk(path: string): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`);
+  } catch {
+    throw new ApiFailure("the server does not answer", "is memsight serve still running?");
+  }
+  if (!response.ok) {
+    const body: unknown = await response.json().catch(() => ({}));
+    const text = (key: string): string =>
+      typeof body === "object" && body !== null && key in body ? String((body as Record<string, unknown>)[key]) : "";
+    throw new ApiFailure(text("error") || `the server answered ${response.status}`, text("next"));
+  }
+  return response;
+}
+
+/** Fetches JSON. The server's contract is checked by its own tests. */
+export async function get<T>(path: string): Promise<T> {
+  return (await (await fetchOk(path)).json()) as T;
+}
+
+export async function getBytes(path: string): Promise<ArrayBuffer> {
+  return (await fetchOk(path)).arrayBuffer();
+}
+
+export interface ViewQuery {
+  readonly sample?: string | undefined;
+  readonly base?: number | undefined;
+}
+
+export function viewQuery(view: ViewQuery, more: Readonly<Record<string, string>> = {}): string {
+  const query = new URLSearchParams(more);
+  if (view.sample) query.set("sample", view.sample);
+  if (view.base !== undefined) query.set("base", String(view.base));
+  const text = query.toString();
+  return text ? `?${text}` : "";
+}
