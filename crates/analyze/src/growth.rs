@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 
-use model::{Frame, Interval, Profile, Timestamp};
+use model::{Frame, Interval, Line, Profile, Timestamp};
 
 use crate::stats::{benjamini_hochberg, binomial_tail_half};
 
@@ -56,7 +56,8 @@ struct Raw {
 
 #[derive(Debug, Default)]
 struct SiteSeries {
-    stack: Vec<Frame>,
+    /// Indexes into [`Series::frames`]: most stacks share most frames.
+    stack: Box<[u32]>,
     /// Per object size: raw counts at each profile.
     sizes: HashMap<i64, Vec<Raw>>,
 }
@@ -68,7 +69,9 @@ pub struct Series {
     times: Vec<Timestamp>,
     rate: f64,
     sites: Vec<SiteSeries>,
-    index: HashMap<Vec<Frame>, usize>,
+    index: HashMap<Box<[u32]>, usize>,
+    frames: Vec<Frame>,
+    frame_index: HashMap<Frame, u32>,
 }
 
 /// Sampling probability of an object.
@@ -98,6 +101,8 @@ impl Series {
         let position = self.times.len();
         let mut rows: Vec<(usize, i64, Raw)> = Vec::new();
         self.rate = profile.period.max(1) as f64;
+        let frames = self.frame_ids(profile);
+        let mut stack: Vec<u32> = Vec::new();
         for sample in profile.samples.ids() {
             let value = |column: usize| {
                 let column = profile.samples.values.get(column);
@@ -107,8 +112,12 @@ impl Series {
             let p = probability(size as f64, self.rate);
             let raw =
                 Raw { allocs: (value(allocs) * p).round(), in_use: (value(in_use) * p).round() };
-            let stack = frames(profile, sample);
-            rows.push((self.site(stack), size, raw));
+            stack.clear();
+            let id = profile.samples.stacks.get(sample.0 as usize).copied();
+            for location in id.map_or(&[][..], |id| profile.stacks.get(id)) {
+                stack.extend(frames.get(location.0 as usize).into_iter().flatten());
+            }
+            rows.push((self.site(&stack), size, raw));
         }
         let mut changed = position == 0;
         for (site, size, raw) in rows {
@@ -149,14 +158,36 @@ impl Series {
         keep(&mut self.times, is_kept);
     }
 
-    fn site(&mut self, stack: Vec<Frame>) -> usize {
-        if let Some(&index) = self.index.get(&stack) {
+    fn site(&mut self, stack: &[u32]) -> usize {
+        if let Some(&index) = self.index.get(stack) {
             return index;
         }
         let index = self.sites.len();
-        self.sites.push(SiteSeries { stack: stack.clone(), ..SiteSeries::default() });
-        self.index.insert(stack, index);
+        self.sites.push(SiteSeries { stack: stack.into(), ..SiteSeries::default() });
+        self.index.insert(stack.into(), index);
         index
+    }
+
+    /// The frames of every location, innermost first.
+    fn frame_ids(&mut self, profile: &Profile) -> Vec<Vec<u32>> {
+        let lines = |location: &model::profile::Location| {
+            location.lines.iter().map(|line| self.frame_id(frame(profile, *line))).collect()
+        };
+        profile.locations.iter().map(lines).collect()
+    }
+
+    fn frame_id(&mut self, frame: Frame) -> u32 {
+        if let Some(id) = self.frame_index.get(&frame) {
+            return *id;
+        }
+        let id = self.frames.len() as u32;
+        self.frames.push(frame.clone());
+        self.frame_index.insert(frame, id);
+        id
+    }
+
+    fn stack(&self, site: &SiteSeries) -> Vec<Frame> {
+        site.stack.iter().filter_map(|id| self.frames.get(*id as usize)).cloned().collect()
     }
 
     /// Seconds from the first to the last profile.
@@ -198,7 +229,7 @@ impl Series {
         let growth_bytes = interval(whole.growth, sd);
         let (new_samples, gone_samples) = (whole.new.round() as u64, whole.gone.round() as u64);
         Some(SiteGrowth {
-            stack: site.stack.clone(),
+            stack: self.stack(site),
             in_use_bytes: curve.last().map_or(0.0, |(_, level)| *level),
             growth_bytes,
             new_samples,
@@ -324,18 +355,12 @@ fn shown(taken: Timestamp, profile: &Profile) -> Timestamp {
     }
 }
 
-/// The symbolised frames of a sample, innermost first.
-fn frames(profile: &Profile, sample: model::SampleId) -> Vec<Frame> {
-    profile
-        .lines(sample)
-        .map(|line| {
-            let function = profile.functions.get(line.function.0 as usize);
-            let text = |id: Option<model::StrId>| id.map_or("", |id| profile.str(id)).to_owned();
-            Frame {
-                function: text(function.map(|function| function.name)),
-                file: text(function.map(|function| function.filename)),
-                line: u32::try_from(line.line).unwrap_or(0),
-            }
-        })
-        .collect()
+fn frame(profile: &Profile, line: Line) -> Frame {
+    let function = profile.functions.get(line.function.0 as usize);
+    let text = |id: Option<model::StrId>| id.map_or("", |id| profile.str(id)).to_owned();
+    Frame {
+        function: text(function.map(|function| function.name)),
+        file: text(function.map(|function| function.filename)),
+        line: u32::try_from(line.line).unwrap_or(0),
+    }
 }
