@@ -1,2 +1,42 @@
-//! Repository chores: `cargo xtask tidy`, `cargo xtask corpus`, `cargo xtask ci`.
-fn main() {}
+//! Chores of this repository: `cargo xtask tidy | corpus | ci`.
+
+mod ci;
+mod corpus;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask tidy                    checks crate edges, sizes and house rules
+cargo xtask corpus [--seconds N] [--batch N] [--only TEXT] [--check]
+                                    runs examples/leaks and prints precision and recall
+cargo xtask ci                      formatting, lints, docs and tidy";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<bool> {
+    match arguments.first().map(String::as_str) {
+        Some("tidy") => tidy::run(&root()),
+        Some("corpus") => corpus::run(&root(), &arguments[1..]),
+        Some("ci") => ci::run(&root()),
+        _ => bail!("usage:\n{USAGE}"),
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Finds out why a running Go program's memory grows, from outside.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true, after_help = EXAMPLES)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// When to colour the output.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -30,7 +30,7 @@ Exit codes: 0 done, 1 the check found a problem, 2 bad usage or input, 3 not per
 
 /// When output is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
     /// Always.
@@ -41,7 +41,7 @@ pub enum Color {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Lists the Go processes on this machine and what can be read of each.
     Ps(PsArgs),
     /// Says what grows, which code allocates it and when memory runs out.
@@ -77,7 +77,7 @@ pub enum Command {
 
 /// Arguments of `ps`.
 #[derive(Debug, Args)]
-pub struct PsArgs {
+pub(crate) struct PsArgs {
     /// Prints JSON.
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -88,7 +88,7 @@ pub struct PsArgs {
 
 /// Arguments of `diagnose`.
 #[derive(Debug, Args)]
-pub struct DiagnoseArgs {
+pub(crate) struct DiagnoseArgs {
     /// PID, name:REGEX, or http://HOST:PORT of a pprof endpoint.
     pub target: String,
     /// How long to sample.
@@ -111,7 +111,7 @@ pub struct DiagnoseArgs {
 
 /// Which profile, and how to look at it.
 #[derive(Debug, Args)]
-pub struct ProfileArgs {
+pub(crate) struct ProfileArgs {
     /// The column: inuse_space, inuse_objects, alloc_space, alloc_objects ...
     #[arg(long, short, value_name = "TYPE")]
     pub sample: Option<String>,
@@ -128,7 +128,7 @@ pub struct ProfileArgs {
 
 /// Profiles a live target can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProfileKind {
+pub(crate) enum ProfileKind {
     /// Heap profile.
     Heap,
     /// Goroutine profile.
@@ -137,7 +137,7 @@ pub enum ProfileKind {
 
 /// Arguments of `top` and `tree`.
 #[derive(Debug, Args)]
-pub struct TopArgs {
+pub(crate) struct TopArgs {
     /// A profile file, a URL, a PID, name:REGEX, or - for standard input.
     pub source: String,
     /// How to look at it.
@@ -159,7 +159,7 @@ pub struct TopArgs {
 
 /// Arguments of `flame`.
 #[derive(Debug, Args)]
-pub struct FlameArgs {
+pub(crate) struct FlameArgs {
     /// A profile file, a URL, or a live target.
     pub source: String,
     /// How to look at it.
@@ -175,7 +175,7 @@ pub struct FlameArgs {
 
 /// Arguments of `diff`.
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// The earlier profile.
     pub base: String,
     /// The later profile.
@@ -196,7 +196,7 @@ pub struct DiffArgs {
 
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
-pub struct ConvertArgs {
+pub(crate) struct ConvertArgs {
     /// A profile file, a URL, or a live target.
     pub source: String,
     /// How to look at it.
@@ -212,7 +212,7 @@ pub struct ConvertArgs {
 
 /// Formats `convert` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConvertTo {
+pub(crate) enum ConvertTo {
     /// profile.proto, gzip.
     Pprof,
     /// Folded stacks, one line each.
@@ -225,7 +225,7 @@ pub enum ConvertTo {
 
 /// Arguments of `goroutines`.
 #[derive(Debug, Args)]
-pub struct GoroutinesArgs {
+pub(crate) struct GoroutinesArgs {
     /// PID, name:REGEX, or http://HOST:PORT of a pprof endpoint.
     pub target: String,
     /// How many groups; 0 for all.
@@ -241,7 +241,7 @@ pub struct GoroutinesArgs {
 
 /// Arguments of `runtime`.
 #[derive(Debug, Args)]
-pub struct RuntimeArgs {
+pub(crate) struct RuntimeArgs {
     /// PID, name:REGEX, or http://HOST:PORT of a pprof endpoint.
     pub target: String,
     /// Prints JSON.
@@ -251,7 +251,7 @@ pub struct RuntimeArgs {
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Watches this process (repeatable).
     #[arg(long, value_name = "PID")]
     pub pid: Vec<u32>,
@@ -289,7 +289,7 @@ pub struct ServeArgs {
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Prints JSON.
     #[arg(long)]
     pub json: bool,
@@ -297,7 +297,7 @@ pub struct DoctorArgs {
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// The example shop, built by `make demo`.
     #[arg(long, value_name = "FILE", default_value = "target/demo/shop")]
     pub shop: PathBuf,

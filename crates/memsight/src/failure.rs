@@ -5,7 +5,7 @@ use std::fmt;
 /// Exit codes of every command (0 is success).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// The command is a check and the answer is "yes, a problem".
     Problem = 1,
     /// Bad usage or input.
@@ -18,7 +18,7 @@ pub enum Exit {
 
 /// An error on its way to the terminal.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
     pub exit: Exit,
     /// What happened, innermost cause last.
@@ -29,13 +29,13 @@ pub struct Failure {
 
 impl Failure {
     /// A failure the user can mend by calling differently.
-    pub fn usage(message: impl fmt::Display) -> Failure {
+    pub(crate) fn usage(message: impl fmt::Display) -> Failure {
         Failure { exit: Exit::Usage, error: anyhow::anyhow!("{message}"), next: None }
     }
 
     /// Adds the next step.
     #[must_use]
-    pub fn next(mut self, next: impl Into<String>) -> Failure {
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Failure {
         self.next = Some(next.into());
         self
     }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::terminal::Progress;
 
 /// What was seen.
-pub struct Samples {
+pub(crate) struct Samples {
     /// Of whom.
     pub target: Target,
     /// Level signals, one a second.
@@ -29,7 +29,7 @@ const GOROUTINE_STEPS: u64 = 4;
 
 impl Samples {
     /// Samples `spec` for `duration`; ends early when the target does.
-    pub fn collect(spec: &TargetSpec, duration: Duration) -> Result<Samples, Failure> {
+    pub(crate) fn collect(spec: &TargetSpec, duration: Duration) -> Result<Samples, Failure> {
         let live = LiveTarget::attach(spec)?;
         let mut samples = Samples {
             target: live.target().clone(),

@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 use crate::failure::Failure;
 
 /// How to start the service.
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     pub store: &'a Path,
     pub store_options: store::Options,
     pub listen: &'a str,
@@ -25,7 +25,7 @@ pub struct Options<'a> {
 }
 
 /// A service that runs until it is stopped.
-pub struct Service {
+pub(crate) struct Service {
     /// Where the pages are.
     pub url: String,
     /// The store.
@@ -44,7 +44,7 @@ const NOTICES: usize = 256;
 
 impl Service {
     /// Opens the store, binds the port, and starts to watch.
-    pub fn start(options: &Options<'_>) -> Result<Service, Failure> {
+    pub(crate) fn start(options: &Options<'_>) -> Result<Service, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(4)
@@ -91,7 +91,7 @@ impl Service {
     }
 
     /// A future-free way to wait for Ctrl-C or SIGTERM: sets the flag it returns.
-    pub fn signalled(&self) -> Arc<AtomicBool> {
+    pub(crate) fn signalled(&self) -> Arc<AtomicBool> {
         let flag = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&flag);
         self.runtime.spawn(async move {
@@ -107,7 +107,7 @@ impl Service {
     }
 
     /// Ends the watch, then the server.
-    pub fn stop(self) -> Result<(), Failure> {
+    pub(crate) fn stop(self) -> Result<(), Failure> {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.stop_server.send(());
         let served = self.runtime.block_on(self.server);

@@ -13,7 +13,7 @@ use crate::args::{ProfileArgs, ProfileKind};
 use crate::failure::Failure;
 
 /// Reads a profile from `source`.
-pub fn profile(source: &str, kind: ProfileKind) -> Result<Profile, Failure> {
+pub(crate) fn profile(source: &str, kind: ProfileKind) -> Result<Profile, Failure> {
     if source == "-" {
         let mut bytes = Vec::new();
         std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
@@ -53,7 +53,7 @@ fn decoded(source: &str, bytes: &[u8]) -> Result<Profile, Failure> {
 }
 
 /// Takes the wanted column and stacks of a profile, against a base where one is given.
-pub fn stacks(
+pub(crate) fn stacks(
     profile: &Profile,
     base: Option<&Profile>,
     args: &ProfileArgs,

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use crate::args::Color;
 
 /// Whether standard output takes colour codes.
-pub fn use_color(choice: Color) -> bool {
+pub(crate) fn use_color(choice: Color) -> bool {
     match choice {
         Color::Always => true,
         Color::Never => false,
@@ -19,7 +19,7 @@ pub fn use_color(choice: Color) -> bool {
 }
 
 /// Writes to standard output; a reader that has gone away (`| head`) is no error.
-pub fn print(bytes: impl AsRef<[u8]>) -> io::Result<()> {
+pub(crate) fn print(bytes: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -28,19 +28,19 @@ pub fn print(bytes: impl AsRef<[u8]>) -> io::Result<()> {
 }
 
 /// A single line on standard error that is rewritten in place, on a terminal only.
-pub struct Progress {
+pub(crate) struct Progress {
     shown: bool,
     enabled: bool,
 }
 
 impl Progress {
     /// Starts without a line.
-    pub fn new() -> Progress {
+    pub(crate) fn new() -> Progress {
         Progress { shown: false, enabled: io::stderr().is_terminal() }
     }
 
     /// Replaces the line.
-    pub fn show(&mut self, line: &str) {
+    pub(crate) fn show(&mut self, line: &str) {
         if self.enabled {
             eprint!("\r\x1b[2K{line}");
             self.shown = true;

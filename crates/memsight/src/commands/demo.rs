@@ -49,7 +49,7 @@ impl Drop for Shop {
 }
 
 /// Runs the demonstration.
-pub fn run(args: &DemoArgs, paint: Paint) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &DemoArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let leaking = Shop::start(&args.shop, true)?;
     let twin = Shop::start(&args.shop, false)?;
     let pids = [leaking.0.id(), twin.0.id()];

@@ -12,7 +12,7 @@ use crate::sampling::Samples;
 use crate::terminal::print;
 
 /// Samples a target and prints the verdict.
-pub fn run(args: &DiagnoseArgs, paint: Paint) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &DiagnoseArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let spec = TargetSpec::parse(&args.target).map_err(Failure::usage)?;
     let samples = Samples::collect(&spec, args.duration)?;
     let snapshots: Vec<_> =

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::terminal::print;
 
 /// Says what works here.
-pub fn run(args: &DoctorArgs, paint: Paint) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &DoctorArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let checks = doctor::checks();
     if args.json {
         let value: Vec<Value> = checks

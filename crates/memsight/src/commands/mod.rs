@@ -1,12 +1,12 @@
 //! One module per command.
 
-pub mod demo;
-pub mod diagnose;
-pub mod doctor;
-pub mod profile;
-pub mod ps;
-pub mod runtime;
-pub mod serve;
+pub(crate) mod demo;
+pub(crate) mod diagnose;
+pub(crate) mod doctor;
+pub(crate) mod profile;
+pub(crate) mod ps;
+pub(crate) mod runtime;
+pub(crate) mod serve;
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::terminal::print;
 
 /// Prints a completion script.
-pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "memsight", &mut out);
     print(out)?;
@@ -25,7 +25,7 @@ pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
 }
 
 /// Prints the manual page.
-pub fn man() -> Result<ExitCode, Failure> {
+pub(crate) fn man() -> Result<ExitCode, Failure> {
     let mut out = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut out)?;
     print(out)?;

@@ -17,7 +17,7 @@ use crate::terminal::print;
 const FLAME_NODES_MAX: usize = 50_000;
 
 /// `memsight top`.
-pub fn top(args: &TopArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn top(args: &TopArgs) -> Result<ExitCode, Failure> {
     let profile = sources::profile(&args.source, args.profile.kind)?;
     let stacks = sources::stacks(&profile, None, &args.profile)?;
     let options = Options { rows: args.n, by_cumulative: args.cum };
@@ -30,7 +30,7 @@ pub fn top(args: &TopArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `memsight tree`.
-pub fn tree(args: &TopArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn tree(args: &TopArgs) -> Result<ExitCode, Failure> {
     if args.csv {
         return Err(Failure::usage("a tree has no rows for CSV").next("use --json, or top --csv"));
     }
@@ -45,7 +45,7 @@ pub fn tree(args: &TopArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `memsight diff`.
-pub fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let base = sources::profile(&args.base, args.profile.kind)?;
     let profile = sources::profile(&args.new, args.profile.kind)?;
     let stacks = sources::stacks(&profile, Some(&base), &args.profile)?;
@@ -59,7 +59,7 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `memsight flame`.
-pub fn flame(args: &FlameArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn flame(args: &FlameArgs) -> Result<ExitCode, Failure> {
     let draw = match args.output.extension().and_then(|ending| ending.to_str()) {
         Some("svg") => flame::svg,
         Some("html" | "htm") => flame::html,
@@ -82,7 +82,7 @@ pub fn flame(args: &FlameArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `memsight convert`.
-pub fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let profile = sources::profile(&args.source, args.profile.kind)?;
     let bytes = match args.to {
         ConvertTo::Pprof => decode::pprof::write(&profile),

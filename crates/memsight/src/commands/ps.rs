@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::terminal::print;
 
 /// Lists Go processes.
-pub fn run(args: &PsArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &PsArgs) -> Result<ExitCode, Failure> {
     let processes = capture::find::go_processes();
     if args.json {
         let rows: Vec<_> = processes.iter().map(value).collect();

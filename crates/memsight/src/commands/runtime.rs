@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::terminal::print;
 
 /// `memsight goroutines`.
-pub fn goroutines(args: &GoroutinesArgs, paint: Paint) -> Result<ExitCode, Failure> {
+pub(crate) fn goroutines(args: &GoroutinesArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let spec = TargetSpec::parse(&args.target).map_err(Failure::usage)?;
     let mut snapshot = LiveTarget::attach(&spec)?.goroutines()?;
     if !args.system {
@@ -36,7 +36,7 @@ fn warn(snapshot: &GoroutineSnapshot) {
 }
 
 /// `memsight runtime`.
-pub fn runtime(args: &RuntimeArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn runtime(args: &RuntimeArgs) -> Result<ExitCode, Failure> {
     let spec = TargetSpec::parse(&args.target).map_err(Failure::usage)?;
     let live = LiveTarget::attach(&spec)?;
     let observation = live.observe()?;

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::service::{Options, Service};
 
 /// Watches and serves until Ctrl-C.
-pub fn run(args: &ServeArgs, paint: Paint) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ServeArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let targets = targets(args)?;
     if targets.is_empty() && !args.all_go {
         let failure = Failure::usage("nothing to watch");
