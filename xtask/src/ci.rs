@@ -5,27 +5,26 @@ use std::process::Command;
 
 use anyhow::Result;
 
-const STEPS: &[(&str, &[&str], &[(&str, &str)])] = &[
-    ("formatting", &["fmt", "--all", "--check"], &[]),
+/// Name, arguments of cargo, flags of rustdoc.
+type Step = (&'static str, &'static [&'static str], &'static str);
+
+const STEPS: &[Step] = &[
+    ("formatting", &["fmt", "--all", "--check"], ""),
     (
         "lints",
         &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
-        &[],
+        "",
     ),
-    (
-        "documentation",
-        &["doc", "--workspace", "--no-deps", "--locked", "--quiet"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    ),
+    ("documentation", &["doc", "--workspace", "--no-deps", "--locked", "--quiet"], "-D warnings"),
 ];
 
 /// Runs all steps; says no at the first that fails.
 pub(crate) fn run(root: &Path) -> Result<bool> {
-    for (name, arguments, environment) in STEPS {
+    for (name, arguments, rustdoc) in STEPS {
         eprintln!("xtask: {name}");
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let mut command = Command::new(cargo);
-        command.current_dir(root).args(*arguments).envs(environment.iter().copied());
+        command.current_dir(root).args(*arguments).env("RUSTDOCFLAGS", rustdoc);
         if !command.status()?.success() {
             return Ok(false);
         }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use analyze::report::{Select, Stacks};
+use analyze::report::{FramePredicate, Select, Stacks};
 use anyhow::Context;
 use capture::LiveTarget;
 use model::{Profile, TargetSpec};
@@ -67,8 +67,8 @@ pub(crate) fn stacks(
     let is_ignored = |function: &str, file: &str| matches(&ignore, function, file);
     let select = Select {
         column: args.sample.as_deref(),
-        focus: focus.as_ref().map(|_| &in_focus as &dyn Fn(&str, &str) -> bool),
-        ignore: ignore.as_ref().map(|_| &is_ignored as &dyn Fn(&str, &str) -> bool),
+        focus: focus.as_ref().map(|_| &in_focus as FramePredicate<'_>),
+        ignore: ignore.as_ref().map(|_| &is_ignored as FramePredicate<'_>),
     };
     let stacks = match base {
         Some(base) => Stacks::diff(profile, base, &select),

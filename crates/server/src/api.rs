@@ -51,7 +51,7 @@ pub(crate) fn router(server: Server) -> Router {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?
 }
 
 async fn status(State(server): State<Server>) -> Result<Json<Value>, ApiError> {

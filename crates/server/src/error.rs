@@ -52,16 +52,20 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    pub(crate) fn new(status: StatusCode, error: impl ToString, next: impl ToString) -> ApiError {
-        ApiError { status, error: error.to_string(), next: next.to_string() }
+    pub(crate) fn new(
+        status: StatusCode,
+        error: impl Into<String>,
+        next: impl Into<String>,
+    ) -> ApiError {
+        ApiError { status, error: error.into(), next: next.into() }
     }
 
-    pub(crate) fn bad(error: impl ToString, next: impl ToString) -> ApiError {
+    pub(crate) fn bad(error: impl Into<String>, next: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, error, next)
     }
 
-    pub(crate) fn internal(error: impl ToString) -> ApiError {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error, "")
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "")
     }
 }
 
@@ -73,7 +77,7 @@ impl From<StoreError> for ApiError {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let next = error.next_step().unwrap_or_default();
-        ApiError::new(status, error, next)
+        ApiError::new(status, error.to_string(), next)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Captures as profiles: the file, flame graphs, tables, sandwiches, differences.
 
-use analyze::report::{self, CallTree, Select, Stacks};
+use analyze::report::{self, CallTree, FramePredicate, Select, Stacks};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -31,7 +31,9 @@ pub(crate) struct View {
 
 fn profile(store: &Store, id: i64) -> Result<Profile, ApiError> {
     let bytes = store.read_capture(CaptureId(id))?;
-    decode::pprof::read(&bytes).map(|parsed| parsed.profile).map_err(ApiError::internal)
+    decode::pprof::read(&bytes)
+        .map(|parsed| parsed.profile)
+        .map_err(|error| ApiError::internal(&error))
 }
 
 fn stacks(store: &Store, id: i64, view: &View) -> Result<Stacks, ApiError> {
@@ -41,13 +43,13 @@ fn stacks(store: &Store, id: i64, view: &View) -> Result<Stacks, ApiError> {
         let text = wanted.as_deref().unwrap_or_default();
         function.to_lowercase().contains(text) || file.to_lowercase().contains(text)
     };
-    let focus = wanted.as_ref().map(|_| &contains as &dyn Fn(&str, &str) -> bool);
+    let focus = wanted.as_ref().map(|_| &contains as FramePredicate<'_>);
     let select = Select { column: view.sample.as_deref(), focus, ignore: None };
     let stacks = match view.base {
         Some(base) => Stacks::diff(&profile_now, &profile(store, base)?, &select),
         None => Stacks::of(&profile_now, &select),
     };
-    stacks.map_err(|unknown| ApiError::bad(unknown, "sample= names one of them"))
+    stacks.map_err(|unknown| ApiError::bad(unknown.to_string(), "sample= names one of them"))
 }
 
 pub(crate) async fn download(

@@ -39,7 +39,10 @@ fn everything_is_there_after_reopening() {
     let store = open(dir.path());
     assert_eq!(store.put_target(&target(7), Timestamp(3000)).unwrap(), id);
     assert_ne!(store.put_target(&target(8), Timestamp(3000)).unwrap(), id);
-    assert_eq!(store.captures(id, Some(CaptureKind::Heap), 10).unwrap(), [capture.clone()]);
+    assert_eq!(
+        store.captures(id, Some(CaptureKind::Heap), 10).unwrap(),
+        std::slice::from_ref(&capture)
+    );
     assert_eq!(store.read_capture(capture.id).unwrap(), b"profile");
     assert_eq!(store.latest(id).unwrap(), Some(observation));
     assert_eq!(store.stats().unwrap().captures, 1);

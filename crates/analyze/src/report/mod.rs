@@ -11,7 +11,7 @@ mod table;
 mod tree;
 
 pub use sandwich::{Sandwich, sandwich};
-pub use stacks::{Cell, FrameId, FrameName, Row, Select, Stacks, UnknownColumn};
+pub use stacks::{Cell, FrameId, FrameName, FramePredicate, Row, Select, Stacks, UnknownColumn};
 pub use table::{Edge, FunctionRow, functions, neighbours};
 pub use tree::{CallTree, Node};
 

@@ -50,15 +50,18 @@ pub struct Row {
     pub cell: Cell,
 }
 
+/// Says yes or no to a frame, given function and file.
+pub type FramePredicate<'a> = &'a dyn Fn(&str, &str) -> bool;
+
 /// Which column of a profile, and which stacks of it.
 #[derive(Clone, Copy, Default)]
 pub struct Select<'a> {
     /// Name of the sample type; `None` is the profile's default.
     pub column: Option<&'a str>,
-    /// Keeps stacks with a frame for which this says yes, given function and file.
-    pub focus: Option<&'a dyn Fn(&str, &str) -> bool>,
+    /// Keeps stacks with a frame for which this says yes.
+    pub focus: Option<FramePredicate<'a>>,
     /// Drops stacks with a frame for which this says yes.
-    pub ignore: Option<&'a dyn Fn(&str, &str) -> bool>,
+    pub ignore: Option<FramePredicate<'a>>,
 }
 
 /// The profile has no such sample type.
@@ -216,7 +219,7 @@ impl Stacks {
 
     fn is_wanted(&self, start: usize, select: &Select<'_>) -> bool {
         let path = self.path.get(start..).unwrap_or(&[]);
-        let any = |matches: &dyn Fn(&str, &str) -> bool| {
+        let any = |matches: FramePredicate<'_>| {
             path.iter().any(|id| {
                 let frame = self.frame(*id);
                 matches(self.strings.get(frame.function), self.strings.get(frame.file))
