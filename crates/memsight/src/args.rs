@@ -336,7 +336,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         millis += number.parse::<f64>().map_err(|_| EXPECTED.to_owned())? * scale;
         rest = tail;
     }
-    if millis < 1.0 || millis > 1e14 {
+    if !(1.0..=1e14).contains(&millis) {
         return Err(EXPECTED.to_owned());
     }
     Ok(Duration::from_millis(millis as u64))

@@ -1,0 +1,84 @@
+//! Wrong targets: a message with the next step, and the documented exit code.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{Process, fails, memsight, shop, shop_binary, stdout};
+
+#[test]
+fn wrong_targets() {
+    let own = std::process::id().to_string();
+    assert!(fails(&["diagnose", &own, "--for", "1s"], 2).contains("not a Go program"));
+    assert!(fails(&["top", "4000000"], 2).contains("memsight ps"));
+    assert!(fails(&["diagnose", "name:no-such-program-here"], 2).contains("no Go process matches"));
+    assert!(fails(&["diagnose", "name:("], 2).contains("regular expression"));
+    // A port of loopback that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    assert!(fails(&["diagnose", &url, "--for", "1s"], 4).contains("is the program running"));
+}
+
+#[test]
+fn a_target_that_ends_leaves_what_is_known() {
+    let (mut shop, _) = shop();
+    let pid = shop.pid();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(3));
+        shop.0.kill().unwrap();
+        shop.0.wait().unwrap();
+    });
+    let text = stdout(&["diagnose", &pid, "--for", "60s"]);
+    thread.join().unwrap();
+    assert!(text.contains("has ended"), "{text}");
+    assert!(text.contains("INSUFFICIENT EVIDENCE"), "{text}");
+}
+
+#[test]
+fn without_permission_the_missing_capability_is_named() {
+    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t0");
+    if !is_root {
+        println!("skipped: changing the user needs root");
+        return;
+    }
+    let (shop, _) = shop();
+    // Somewhere the other user may read it.
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let copy = dir.path().join("memsight");
+    std::fs::copy(env!("CARGO_BIN_EXE_memsight"), &copy).unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let output =
+        Command::new(&copy).args(["top", &shop.pid()]).uid(65534).gid(65534).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("CAP_SYS_PTRACE"), "{errors}");
+}
+
+#[test]
+fn a_program_without_heap_sampling_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = "package main\nimport \"time\"\nvar keep []*[4096]byte\nfunc main() { for { \
+                  keep = append(keep, new([4096]byte)); time.Sleep(time.Millisecond) } }\n";
+    std::fs::write(dir.path().join("main.go"), source).unwrap();
+    let mut go = Command::new("go");
+    go.current_dir(dir.path()).args(["build", "-o", "quiet", "main.go"]);
+    assert!(go.status().unwrap().success());
+    let child = Command::new(dir.path().join("quiet")).stdout(Stdio::null()).spawn().unwrap();
+    let quiet = Process(child);
+    std::thread::sleep(Duration::from_millis(300));
+    let errors = fails(&["top", &quiet.pid()], 2);
+    assert!(errors.contains("net/http/pprof"), "{errors}");
+    assert!(stdout(&["goroutines", &quiet.pid()]).contains("main.main"));
+    assert!(stdout(&["ps"]).contains("no heap profile"));
+}
+
+#[test]
+fn help_man_and_completions_are_there() {
+    assert!(stdout(&["--help"]).contains("memsight diagnose 4242"));
+    assert!(stdout(&["man"]).contains(".TH memsight"));
+    assert!(stdout(&["completions", "bash"]).contains("_memsight"));
+    assert!(stdout(&["doctor"]).contains("reading processes"));
+    assert_eq!(memsight(&["no-such-command"]).status.code(), Some(2));
+    let _ = shop_binary();
+}

@@ -1,0 +1,7 @@
+//! The command line on real programs, against tools that are not ours.
+
+mod errors;
+mod namespaces;
+mod profiles;
+mod serve;
+mod support;

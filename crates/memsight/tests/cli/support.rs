@@ -1,0 +1,66 @@
+//! Building and running the example shop, running memsight.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// A child that is killed when dropped.
+pub struct Process(pub Child);
+
+impl Process {
+    pub fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The shop, built once.
+pub fn shop_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/shop");
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop");
+        let mut go = Command::new("go");
+        let status = go.current_dir(source).args(["build", "-o"]).arg(&binary).arg(".").status();
+        assert!(status.expect("go is installed").success(), "examples/shop does not build");
+        binary
+    })
+}
+
+/// A running shop and the address it serves.
+pub fn shop() -> (Process, String) {
+    let mut child = Command::new(shop_binary()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("shop on ").unwrap().to_owned();
+    (Process(child), address)
+}
+
+/// Runs memsight to its end.
+pub fn memsight(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_memsight")).args(arguments).output().unwrap()
+}
+
+/// Runs memsight, which must succeed; its standard output.
+pub fn stdout(arguments: &[&str]) -> String {
+    let output = memsight(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs memsight, which must fail with this exit code; its standard error.
+pub fn fails(arguments: &[&str], code: i32) -> String {
+    let output = memsight(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    errors
+}
