@@ -1,7 +1,7 @@
 //! The live machine: processes and their memory, kernel signals, pprof endpoints.
 //!
 //! Everything that touches the operating system unsafely is in this crate. Nothing
-//! here changes a target.
+//! here changes a target but [`profiling`], which is asked for by name.
 
 pub mod doctor;
 mod error;
@@ -10,6 +10,7 @@ pub mod http;
 mod image;
 mod live;
 mod memory;
+pub mod profiling;
 pub mod signals;
 
 pub use error::{CaptureError, ErrorKind};

@@ -16,6 +16,7 @@ use crate::error::CaptureError;
 use crate::http::HttpTarget;
 use crate::image::Image;
 use crate::memory::ProcessMemoryReader;
+use crate::profiling::RateWord;
 use crate::{find, signals};
 
 /// A heap profile and how it was got.
@@ -166,6 +167,17 @@ impl ProcessTarget {
     /// What the executable tells.
     pub fn binary(&self) -> &Binary {
         &self.binary
+    }
+
+    /// Where runtime.MemProfileRate lies and what it holds.
+    ///
+    /// # Errors
+    /// When it was not found or cannot be read.
+    pub fn profile_rate_word(&self) -> Result<RateWord, CaptureError> {
+        let (address, original) = self.with_runtime(|process| {
+            Ok((process.profile_rate_address()?, process.profile_rate()?))
+        })?;
+        Ok(RateWord { pid: self.pid, start_ticks: self.start_ticks, address, original })
     }
 
     fn check_alive(&self) -> Result<(), CaptureError> {

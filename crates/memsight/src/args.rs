@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Runs the demonstration: a leaking shop, its healthy twin, and their verdicts.
     Demo(DemoArgs),
+    /// Restores MemProfileRate when standard input ends; --enable-profiling starts it.
+    #[command(hide = true)]
+    RestoreProfiling(RestoreArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -94,7 +97,8 @@ pub(crate) struct DiagnoseArgs {
     /// How long to sample.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     pub duration: Duration,
-    /// Reads what this store already holds instead of sampling.
+    /// Reads what this store already holds instead of sampling; TARGET is then the
+    /// name or pid of a target in it.
     #[arg(long, value_name = "DIR", conflicts_with = "duration")]
     pub store: Option<PathBuf>,
     /// Switches heap profiling on in a target whose linker left it out: writes
@@ -293,6 +297,17 @@ pub(crate) struct DoctorArgs {
     /// Prints JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of the watchdog.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The process.
+    pub(crate) pid: u32,
+    /// Its start in clock ticks after boot.
+    pub(crate) start_ticks: u64,
+    /// Address of the word.
+    pub(crate) address: u64,
 }
 
 /// Arguments of `demo`.

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod profiling;
 mod sampling;
 mod service;
 mod sources;
@@ -44,6 +45,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => commands::serve::run(&args, paint),
         Command::Doctor(args) => commands::doctor::run(&args, paint),
         Command::Demo(args) => commands::demo::run(&args, paint),
+        Command::RestoreProfiling(args) => profiling::restore(&args),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }

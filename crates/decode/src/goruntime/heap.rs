@@ -142,8 +142,15 @@ impl<M: Memory> Process<'_, M> {
     /// # Errors
     /// When the variable was not found or cannot be read.
     pub fn profile_rate(&self) -> Result<i64, RuntimeError> {
-        let addr = self.variable(self.variables.profile_rate, "runtime.MemProfileRate")?;
-        Ok(self.memory.read_u64(addr)?.cast_signed())
+        Ok(self.memory.read_u64(self.profile_rate_address()?)?.cast_signed())
+    }
+
+    /// Where `runtime.MemProfileRate` lies in the process.
+    ///
+    /// # Errors
+    /// When the variable was not found.
+    pub fn profile_rate_address(&self) -> Result<Addr, RuntimeError> {
+        self.variable(self.variables.profile_rate, "runtime.MemProfileRate")
     }
 
     /// The linker found no use of the heap profile and switched sampling off;

@@ -1,30 +1,26 @@
 //! `memsight diagnose`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use agent::Window;
 use analyze::diagnose::{Evidence, diagnose};
-use model::TargetSpec;
+use model::{CaptureKind, Diagnosis, TargetSpec, Timestamp};
 use render::paint::Paint;
+use store::{Options, Store, StoredTarget};
 
 use crate::args::DiagnoseArgs;
 use crate::failure::{Exit, Failure};
+use crate::profiling::ProfilingOn;
 use crate::sampling::Samples;
 use crate::terminal::print;
 
-/// Samples a target and prints the verdict.
+/// Samples a target, or reads a store, and prints the verdict.
 pub(crate) fn run(args: &DiagnoseArgs, paint: Paint) -> Result<ExitCode, Failure> {
-    let spec = TargetSpec::parse(&args.target).map_err(Failure::usage)?;
-    let samples = Samples::collect(&spec, args.duration)?;
-    let snapshots: Vec<_> =
-        samples.goroutines.iter().map(|(time, snapshot)| (*time, snapshot)).collect();
-    let diagnosis = diagnose(&Evidence {
-        target: samples.target.clone(),
-        observations: &samples.observations,
-        heaps: &samples.heaps,
-        goroutines: &snapshots,
-        process_start: None,
-        warnings: samples.warnings.clone(),
-    });
+    let diagnosis = match &args.store {
+        Some(store) => stored(store, &args.target)?,
+        None => live(args)?,
+    };
     if args.json {
         print(format!("{:#}\n", render::diagnosis::value(&diagnosis)))?;
     } else {
@@ -32,4 +28,75 @@ pub(crate) fn run(args: &DiagnoseArgs, paint: Paint) -> Result<ExitCode, Failure
     }
     let is_problem = args.check && diagnosis.is_leak();
     Ok(if is_problem { ExitCode::from(Exit::Problem as u8) } else { ExitCode::SUCCESS })
+}
+
+fn live(args: &DiagnoseArgs) -> Result<Diagnosis, Failure> {
+    let spec = TargetSpec::parse(&args.target).map_err(Failure::usage)?;
+    let _profiling = match args.enable_profiling {
+        true => ProfilingOn::enable(&spec)?,
+        false => None,
+    };
+    let samples = Samples::collect(&spec, args.duration)?;
+    let snapshots: Vec<_> =
+        samples.goroutines.iter().map(|(time, snapshot)| (*time, snapshot)).collect();
+    Ok(diagnose(&Evidence {
+        target: samples.target.clone(),
+        observations: &samples.observations,
+        heaps: &samples.heaps,
+        goroutines: &snapshots,
+        process_start: None,
+        warnings: samples.warnings.clone(),
+    }))
+}
+
+/// Judges what a store holds about a target. The server must not have it open.
+fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
+    if !dir.join("catalog.db").exists() {
+        let failure = Failure::usage(format!("{}: no store", dir.display()));
+        return Err(failure.next("name the directory that serve was given with --store"));
+    }
+    let store = Store::open(dir, Options::default()).map_err(|error| {
+        let next = error.next_step().unwrap_or("a running server answers /api/v1/targets instead");
+        Failure::usage(&error).next(next)
+    })?;
+    let found = find(&store, wanted)?;
+    let mut window = Window::default();
+    for observation in store.observations(found.id, Timestamp(0), Timestamp(i64::MAX))? {
+        window.push_observation(observation);
+    }
+    let captures = store.captures(found.id, None, usize::MAX)?;
+    for capture in captures.iter().rev() {
+        let read = store.read_capture(capture.id).map_err(anyhow::Error::from);
+        let parsed = read.and_then(|bytes| Ok(decode::pprof::read(&bytes)?));
+        match (parsed, capture.kind) {
+            (Ok(parsed), CaptureKind::Heap) => window.push_heap(capture.time, &parsed.profile),
+            (Ok(parsed), CaptureKind::Goroutine) => {
+                let snapshot = decode::pprof::goroutines::from_profile(&parsed.profile);
+                window.push_goroutines(capture.time, snapshot);
+            }
+            (Err(error), _) => {
+                window.warn(&error.to_string());
+            }
+        }
+    }
+    Ok(window.diagnose(&found.target))
+}
+
+fn find(store: &Store, wanted: &str) -> Result<StoredTarget, Failure> {
+    let mut found = store.targets()?;
+    let is_wanted = |target: &StoredTarget| {
+        target.target.name == wanted || target.target.spec.to_string() == wanted
+    };
+    let names: Vec<String> = found
+        .iter()
+        .map(|target| format!("{} ({})", target.target.name, target.target.spec))
+        .collect();
+    found.retain(is_wanted);
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Failure::usage(format!("the store has no target {wanted}"))
+            .next(format!("it has {}", names.join(", ")))),
+        _ => Err(Failure::usage(format!("the store has several targets named {wanted}"))
+            .next(format!("name one by its pid: {}", names.join(", ")))),
+    }
 }

@@ -1,6 +1,7 @@
 //! Wrong targets: a message with the next step, and the documented exit code.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -55,22 +56,52 @@ fn without_permission_the_missing_capability_is_named() {
     assert!(errors.contains("CAP_SYS_PTRACE"), "{errors}");
 }
 
+/// A program whose linker left heap sampling out.
+fn quiet(dir: &Path) -> Process {
+    let source = "package main\nimport \"time\"\nvar keep []*[4096]byte\nfunc main() { for { \
+                  keep = append(keep, new([4096]byte)); time.Sleep(time.Millisecond) } }\n";
+    std::fs::write(dir.join("main.go"), source).unwrap();
+    let mut go = Command::new("go");
+    go.current_dir(dir).args(["build", "-o", "quiet", "main.go"]);
+    assert!(go.status().unwrap().success());
+    let child = Command::new(dir.join("quiet")).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    Process(child)
+}
+
+fn profile_rate(pid: &str) -> i64 {
+    let value: serde_json::Value =
+        serde_json::from_str(&stdout(&["runtime", pid, "--json"])).unwrap();
+    value["figures"]["mem_profile_rate"].as_i64().unwrap()
+}
+
 #[test]
 fn a_program_without_heap_sampling_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
-    let source = "package main\nimport \"time\"\nvar keep []*[4096]byte\nfunc main() { for { \
-                  keep = append(keep, new([4096]byte)); time.Sleep(time.Millisecond) } }\n";
-    std::fs::write(dir.path().join("main.go"), source).unwrap();
-    let mut go = Command::new("go");
-    go.current_dir(dir.path()).args(["build", "-o", "quiet", "main.go"]);
-    assert!(go.status().unwrap().success());
-    let child = Command::new(dir.path().join("quiet")).stdout(Stdio::null()).spawn().unwrap();
-    let quiet = Process(child);
-    std::thread::sleep(Duration::from_millis(300));
+    let quiet = quiet(dir.path());
     let errors = fails(&["top", &quiet.pid()], 2);
     assert!(errors.contains("net/http/pprof"), "{errors}");
     assert!(stdout(&["goroutines", &quiet.pid()]).contains("main.main"));
     assert!(stdout(&["ps"]).contains("no heap profile"));
+}
+
+#[test]
+fn sampling_is_switched_on_when_asked_and_off_again_whatever_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let quiet = quiet(dir.path());
+    let pid = quiet.pid();
+    let diagnose = ["diagnose", &pid, "--enable-profiling", "--for", "20s", "--json"];
+    let text = stdout(&diagnose);
+    assert!(text.contains("\"function\": \"main.main\""), "{text}");
+    assert_eq!(profile_rate(&pid), 0, "restored at the end");
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_memsight"));
+    let killed = killed.args(diagnose).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut killed = Process(killed);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(profile_rate(&pid), 524_288, "on while it runs");
+    killed.0.kill().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(profile_rate(&pid), 0, "restored after kill -9");
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// A child that is killed when dropped.
-pub struct Process(pub Child);
+pub(crate) struct Process(pub Child);
 
 impl Process {
-    pub fn pid(&self) -> String {
+    pub(crate) fn pid(&self) -> String {
         self.0.id().to_string()
     }
 }
@@ -22,7 +22,7 @@ impl Drop for Process {
 }
 
 /// The shop, built once.
-pub fn shop_binary() -> &'static Path {
+pub(crate) fn shop_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/shop");
@@ -35,7 +35,7 @@ pub fn shop_binary() -> &'static Path {
 }
 
 /// A running shop and the address it serves.
-pub fn shop() -> (Process, String) {
+pub(crate) fn shop() -> (Process, String) {
     let mut child = Command::new(shop_binary()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -44,12 +44,12 @@ pub fn shop() -> (Process, String) {
 }
 
 /// Runs memsight to its end.
-pub fn memsight(arguments: &[&str]) -> Output {
+pub(crate) fn memsight(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_memsight")).args(arguments).output().unwrap()
 }
 
 /// Runs memsight, which must succeed; its standard output.
-pub fn stdout(arguments: &[&str]) -> String {
+pub(crate) fn stdout(arguments: &[&str]) -> String {
     let output = memsight(arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {errors}");
@@ -57,7 +57,7 @@ pub fn stdout(arguments: &[&str]) -> String {
 }
 
 /// Runs memsight, which must fail with this exit code; its standard error.
-pub fn fails(arguments: &[&str], code: i32) -> String {
+pub(crate) fn fails(arguments: &[&str], code: i32) -> String {
     let output = memsight(arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
