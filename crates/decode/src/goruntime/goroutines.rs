@@ -17,6 +17,9 @@ use super::{Process, RuntimeError};
 use crate::bytes::Bytes;
 
 /// A million goroutines are some programs' normal life; ten million are damage.
+/// runtime.maxstacksize on 64 bits; more is a damaged `g`.
+const STACK_BYTES_MAX: u64 = 1 << 30;
+
 const GOROUTINES_MAX: usize = 10_000_000;
 const FRAMES_MAX: usize = 256;
 /// Distinct stacks kept; further ones are counted under one empty stack.
@@ -215,7 +218,7 @@ impl<M: Memory> Collector<'_, M> {
             state: g.state(),
             wait_reason: reason.flatten().unwrap_or("").to_owned(),
             wait_seconds,
-            stack_bytes: g.stack_hi.saturating_sub(g.stack_lo),
+            stack_bytes: g.stack_hi.saturating_sub(g.stack_lo).min(STACK_BYTES_MAX),
             stack,
             is_system: self.is_system(g.startpc),
             is_partial,
@@ -361,7 +364,7 @@ impl<M: Memory> Collector<'_, M> {
                 ..GoroutineGroup::default()
             });
             group.count += 1;
-            group.stack_bytes += goroutine.stack_bytes;
+            group.stack_bytes = group.stack_bytes.saturating_add(goroutine.stack_bytes);
             group.wait_seconds_max = match (group.wait_seconds_max, goroutine.wait_seconds) {
                 (Some(longest), Some(wait)) => Some(longest.max(wait)),
                 (longest, wait) => longest.or(wait),

@@ -86,7 +86,7 @@ pub fn stat(text: &str, ticks_per_second: f64, memory: &mut ProcessMemory) {
     memory.major_faults = number(12);
     memory.start_ticks = number(22);
     if let (Some(user), Some(system)) = (number(14), number(15)) {
-        memory.cpu_seconds = Some((user + system) as f64 / ticks_per_second);
+        memory.cpu_seconds = Some((user as f64 + system as f64) / ticks_per_second);
     }
 }
 
