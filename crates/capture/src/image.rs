@@ -46,6 +46,18 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Gives back the pages that were looked at: watching many programs must not keep
+    /// their executables resident. They come back from the page cache when needed.
+    pub(crate) fn release(&self) {
+        // SAFETY: the pages of a read-only file mapping are read again on the next
+        // access; nothing can be lost.
+        unsafe {
+            libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_DONTNEED);
+        }
+    }
+}
+
 impl AsRef<[u8]> for Image {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the mapping of `len` bytes lives until drop and is never written.

@@ -151,6 +151,7 @@ impl ProcessTarget {
         let attached = binary.attach(image.as_ref(), bias, &memory).map_err(runtime)?;
         let target = describe(pid, start_ticks, &binary);
         let started = start_time(start_ticks);
+        image.release();
         Ok(ProcessTarget { pid, start_ticks, started, target, image, binary, attached })
     }
 
@@ -215,7 +216,9 @@ impl ProcessTarget {
     }
 
     fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {
-        let (buckets, profile) = self.with_runtime(|process| process.heap_profile())?;
+        let result = self.with_runtime(|process| process.heap_profile());
+        self.image.release();
+        let (buckets, profile) = result?;
         Ok((profile, buckets.is_consistent))
     }
 
@@ -225,7 +228,9 @@ impl ProcessTarget {
     }
 
     fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
-        self.with_runtime(|process| process.goroutines(monotonic_nanos()))
+        let result = self.with_runtime(|process| process.goroutines(monotonic_nanos()));
+        self.image.release();
+        result
     }
 }
 

@@ -5,7 +5,7 @@
 //! lines per location for inlined calls) so that reading and writing pprof loses
 //! nothing. Stacks are interned and leaf first; samples refer to them by id.
 
-use std::collections::HashMap;
+use ahash::AHashMap;
 
 use crate::strings::{StrId, StringTable};
 use crate::units::Addr;
@@ -118,7 +118,7 @@ pub struct Label {
 pub struct Stacks {
     frames: Vec<LocationId>,
     ends: Vec<u32>,
-    ids: HashMap<Box<[LocationId]>, StackId>,
+    ids: AHashMap<Box<[LocationId]>, StackId>,
 }
 
 impl Stacks {

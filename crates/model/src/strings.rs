@@ -1,8 +1,8 @@
 //! An append-only table of distinct strings in one allocation.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
+
+use ahash::{AHashMap, RandomState};
 
 /// Index of a string in a [`StringTable`]. Id 0 is always the empty string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,13 +14,18 @@ pub struct StrId(pub u32);
 pub struct StringTable {
     text: String,
     ends: Vec<u32>,
-    ids_by_hash: HashMap<u64, Vec<StrId>>,
+    ids_by_hash: AHashMap<u64, Vec<StrId>>,
+    hasher: RandomState,
 }
 
 impl Default for StringTable {
     fn default() -> Self {
-        let mut table =
-            StringTable { text: String::new(), ends: Vec::new(), ids_by_hash: HashMap::new() };
+        let mut table = StringTable {
+            text: String::new(),
+            ends: Vec::new(),
+            ids_by_hash: AHashMap::new(),
+            hasher: RandomState::new(),
+        };
         table.intern("");
         table
     }
@@ -32,7 +37,7 @@ impl StringTable {
     /// # Panics
     /// When the table would exceed 4 GiB; decoders bound their input far below.
     pub fn intern(&mut self, text: &str) -> StrId {
-        let hash = hash_of(text);
+        let hash = self.hasher.hash_one(text);
         if let Some(id) = self.find(hash, text) {
             return id;
         }
@@ -45,7 +50,7 @@ impl StringTable {
 
     /// Returns the id of `text` if it is in the table.
     pub fn lookup(&self, text: &str) -> Option<StrId> {
-        self.find(hash_of(text), text)
+        self.find(self.hasher.hash_one(text), text)
     }
 
     /// Returns the string with this id, or the empty string for a foreign id.
@@ -75,12 +80,6 @@ impl StringTable {
         let ids = self.ids_by_hash.get(&hash)?;
         ids.iter().copied().find(|&id| self.get(id) == text)
     }
-}
-
-fn hash_of(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

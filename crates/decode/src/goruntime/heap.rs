@@ -11,8 +11,7 @@
 //! in the other slots is reported apart: it matters just before an out-of-memory
 //! kill. Source: runtime/mprof.go; Go 1.27 dropped the byte counters.
 
-use std::collections::{HashMap, HashSet};
-
+use ahash::{AHashMap, AHashSet};
 use model::{
     Addr, Function, FunctionId, GoVersion, Label, LabelValue, Line, LocationId, Profile, StrId,
 };
@@ -229,7 +228,8 @@ fn walk<M: Memory>(
     let is_flushed = cycle & 1 == 1;
     let slot_to_publish = (cycle >> 1) as usize % 3;
     let mut walk = Walk::default();
-    let mut seen = HashSet::new();
+    let mut seen = AHashSet::new();
+    let mut buffer = Vec::new();
     let mut at = Addr(memory.read_u64(head)?);
     while !at.is_nil() {
         if walk.buckets.len() >= BUCKETS_MAX || !seen.insert(at) {
@@ -247,8 +247,9 @@ fn walk<M: Memory>(
         }
         let stack_len = depth as usize * 8;
         let body_at = at.checked_add(HEADER as u64).ok_or(MemoryError::Unmapped(at))?;
-        let body = cache.read_vec(body_at, stack_len + 4 * record.len())?;
-        let body = Bytes(&body);
+        buffer.resize(stack_len + 4 * record.len(), 0);
+        cache.read(body_at, &mut buffer)?;
+        let body = Bytes(&buffer);
         let stack = (0..depth as usize).filter_map(|i| body.u64(i * 8).map(Addr)).collect();
         let counts = |index: usize| {
             let offset = stack_len + index * record.len();
@@ -290,12 +291,14 @@ struct Symboliser<'a, M: Memory> {
     process: &'a Process<'a, M>,
     buckets: &'a HeapBuckets,
     profile: Profile,
-    functions: HashMap<(StrId, StrId), FunctionId>,
-    locations: HashMap<Vec<Addr>, LocationId>,
-    addresses: HashMap<Addr, Resolved>,
+    functions: AHashMap<(StrId, StrId), FunctionId>,
+    locations: AHashMap<Vec<Addr>, LocationId>,
+    addresses: AHashMap<Addr, Resolved>,
+    /// Reused for lookups.
+    key: Vec<Addr>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Resolved {
     line: Line,
     /// The innermost function at the return address itself; the runtime decides
@@ -324,17 +327,19 @@ impl<'a, M: Memory> Symboliser<'a, M> {
             process,
             buckets,
             profile,
-            functions: HashMap::new(),
-            locations: HashMap::new(),
-            addresses: HashMap::new(),
+            functions: AHashMap::new(),
+            locations: AHashMap::new(),
+            addresses: AHashMap::new(),
+            key: Vec::new(),
         }
     }
 
     fn profile(mut self) -> Profile {
         let key = self.profile.strings.intern("bytes");
         let unit = self.profile.strings.intern("bytes");
+        let mut frames = Vec::new();
         for bucket in &self.buckets.buckets {
-            let stack = self.stack(&bucket.stack);
+            let stack = self.stack(&bucket.stack, &mut frames);
             let values = self.values(bucket);
             if values == [0; 6] {
                 continue;
@@ -365,18 +370,16 @@ impl<'a, M: Memory> Symboliser<'a, M> {
 
     /// Locations of a stack: leading runtime frames hidden as runtime/pprof does
     /// (unless nothing would be left), calls inlined into one function joined.
-    fn stack(&mut self, addresses: &[Addr]) -> Vec<LocationId> {
-        let mut resolved: Vec<(Addr, Resolved)> =
-            addresses.iter().filter_map(|&addr| Some((addr, self.resolve(addr)?))).collect();
-        self.complete_last(&mut resolved);
-        let hidden = resolved.iter().take_while(|(_, frame)| frame.is_runtime).count();
-        let visible = |frames: &[(Addr, Resolved)]| -> Vec<(Addr, Resolved)> {
-            frames.iter().filter(|(_, frame)| !frame.is_goexit).cloned().collect()
-        };
-        let mut frames = visible(resolved.get(hidden..).unwrap_or(&[]));
-        if frames.is_empty() {
-            frames = visible(&resolved);
+    fn stack(&mut self, addresses: &[Addr], frames: &mut Vec<(Addr, Resolved)>) -> Vec<LocationId> {
+        frames.clear();
+        frames.extend(addresses.iter().filter_map(|&addr| Some((addr, self.resolve(addr)?))));
+        self.complete_last(frames);
+        let hidden = frames.iter().take_while(|(_, frame)| frame.is_runtime).count();
+        let is_shown = |(_, frame): &(Addr, Resolved)| !frame.is_goexit;
+        if frames.iter().skip(hidden).any(is_shown) {
+            frames.drain(..hidden);
         }
+        frames.retain(is_shown);
         frames
             .chunk_by(|(_, inner), (_, outer)| inner.is_inlined && inner.entry == outer.entry)
             .map(|chunk| self.location(chunk))
@@ -407,10 +410,16 @@ impl<'a, M: Memory> Symboliser<'a, M> {
     }
 
     fn location(&mut self, frames: &[(Addr, Resolved)]) -> LocationId {
-        let key: Vec<Addr> = frames.iter().map(|(addr, _)| *addr).collect();
-        if let Some(&id) = self.locations.get(&key) {
-            return id;
-        }
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.extend(frames.iter().map(|(addr, _)| *addr));
+        let known = self.locations.get(key.as_slice()).copied();
+        self.key = key;
+        known.unwrap_or_else(|| self.new_location(frames))
+    }
+
+    fn new_location(&mut self, frames: &[(Addr, Resolved)]) -> LocationId {
+        let key = self.key.clone();
         let id = LocationId(self.profile.locations.len() as u32);
         self.profile.locations.push(model::profile::Location {
             address: key.first().copied().unwrap_or_default(),
@@ -423,7 +432,7 @@ impl<'a, M: Memory> Symboliser<'a, M> {
 
     fn resolve(&mut self, addr: Addr) -> Option<Resolved> {
         if let Some(resolved) = self.addresses.get(&addr) {
-            return Some(resolved.clone());
+            return Some(*resolved);
         }
         let link_addr = self.process.bias.remove(addr)?;
         let call = Addr(link_addr.0.checked_sub(1)?);
@@ -444,7 +453,7 @@ impl<'a, M: Memory> Symboliser<'a, M> {
                 column: 0,
             },
         };
-        self.addresses.insert(addr, resolved.clone());
+        self.addresses.insert(addr, resolved);
         Some(resolved)
     }
 
