@@ -1,7 +1,5 @@
 //! An append-only table of distinct strings in one allocation.
 
-use std::hash::BuildHasher;
-
 use ahash::{AHashMap, RandomState};
 
 /// Index of a string in a [`StringTable`]. Id 0 is always the empty string.

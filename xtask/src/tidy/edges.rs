@@ -16,7 +16,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["model", "decode"]),
     ("agent", &["model", "decode", "analyze", "capture", "store"]),
     ("server", &["model", "decode", "analyze", "render", "store", "agent"]),
-    ("testkit", &["model"]),
     ("memsight", &["model", "decode", "analyze", "render", "capture", "store", "agent", "server"]),
     ("xtask", &[]),
 ];
@@ -46,8 +45,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>> {
             let is_dev = dependency["kind"] == "dev";
             let used = short(dependency["name"].as_str().unwrap_or_default());
             let is_ours = ALLOWED.iter().any(|(known, _)| *known == used);
-            // Tests may use the test kit everywhere.
-            if is_ours && !allowed.contains(&used) && !(is_dev && used == "testkit") {
+            if is_ours && !allowed.contains(&used) {
                 breaches.push(format!("{name} must not use {used}"));
             }
             if !is_dev && forbidden.contains(&used) {
