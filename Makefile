@@ -29,8 +29,11 @@ check:
 	cd examples/leaks && test -z "$$(gofmt -l .)" && go vet ./...
 	cd examples/shop && test -z "$$(gofmt -l .)" && go vet ./...
 
+# Oldest, middle and newest release beside the system's own.
+GO_VERSIONS ?= 1.21.13 1.24.11 1.27.3
+
 test-rust:
-	$(CARGO) test --workspace --locked
+	MEMSIGHT_GO_VERSIONS="$$(scripts/go-toolchain $(GO_VERSIONS))" $(CARGO) test --workspace --locked
 
 test-ui: release $(SHOP)
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))

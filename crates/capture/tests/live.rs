@@ -94,8 +94,7 @@ fn rows(profile: &Profile) -> BTreeMap<String, [i64; 4]> {
         let mut key = String::new();
         for line in profile.lines(sample) {
             let function = &profile.functions[line.function.0 as usize];
-            // Go 1.21 prints the type arguments of inlined generic functions.
-            let name = profile.str(function.name).replace("[go.shape.uint8]", "[...]");
+            let name = without_type_arguments(profile.str(function.name));
             key += &format!("{name} {}:{}\n", profile.str(function.filename), line.line);
         }
         key += &format!("bytes={:?}", profile.num_label(sample, "bytes"));
@@ -107,6 +106,14 @@ fn rows(profile: &Profile) -> BTreeMap<String, [i64; 4]> {
     }
     rows.retain(|_, values| *values != [0; 4]);
     rows
+}
+
+/// Releases before Go 1.25 print the type arguments of inlined generic functions.
+fn without_type_arguments(name: &str) -> String {
+    match (name.find('['), name.rfind(']')) {
+        (Some(start), Some(end)) => format!("{}[...]{}", &name[..start], &name[end + 1..]),
+        _ => name.to_owned(),
+    }
 }
 
 fn check_heap(subject: &Subject, what: &str) {

@@ -52,7 +52,7 @@ impl Group<'_> {
 /// Checks all sites; `leaking` are goroutine leaks that explain what they hold.
 pub(super) fn check(context: &Context<'_>, leaking: &[Finding]) -> Vec<Finding> {
     if context.heap_profiles < PROFILES_MIN {
-        return Vec::new();
+        return unattributed(context).into_iter().collect();
     }
     let groups = groups(context, leaking);
     let total: f64 = groups.iter().map(|group| group.growth).sum();
@@ -65,6 +65,38 @@ pub(super) fn check(context: &Context<'_>, leaking: &[Finding]) -> Vec<Finding> 
         findings.push(finding);
     }
     findings
+}
+
+/// Without heap profiles (sampling is off in the program) the live heap still shows
+/// that something leaks, though not what.
+fn unattributed(context: &Context<'_>) -> Option<Finding> {
+    let live = context.live?;
+    let slope = live.trend.slope;
+    let is_steady = slope.low > 0.0 && live.late_pace > 0.6 && live.growth > 4.0 * 1024.0 * 1024.0;
+    // With profiles on the way they decide.
+    if context.heap_profiles > 0 || !is_steady || context.levels.gc_cycles < 5 {
+        return None;
+    }
+    let time = context
+        .limit
+        .as_ref()
+        .and_then(|limit| time_to_limit(limit.headroom(), amplified(slope, context.gogc)));
+    let mut summary = format!("the live heap grows by {}; where is unknown", words::rate(slope));
+    if let (Some(limit), Some(time)) = (&context.limit, time) {
+        summary += &format!("; {} is reached in {}", limit.name, words::time(time));
+    }
+    Some(Finding {
+        kind: FindingKind::HeapLeak,
+        confidence: Confidence(if context.span < 45.0 { 0.5 } else { 0.65 }),
+        summary,
+        rate: Some(slope),
+        time_to_limit_seconds: time,
+        sites: Vec::new(),
+        retainers: Vec::new(),
+        evidence: words::levels(context),
+        next: "the heap profile could not be read (see the warning); with it the site can be named"
+            .to_owned(),
+    })
 }
 
 /// Significant, material growth, joined by responsible frame, largest first.
