@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use capture::find::GoPids;
 use model::TargetSpec;
 use store::Store;
 
@@ -35,10 +36,6 @@ pub struct Watch {
     stop: Arc<AtomicBool>,
 }
 
-struct Running {
-    thread: JoinHandle<()>,
-}
-
 impl Watch {
     /// Prepares a watch; set `stop` to end it.
     pub fn new(
@@ -55,14 +52,19 @@ impl Watch {
         if let Err(error) = self.store.mark_all_ended() {
             self.warn(&error.to_string());
         }
-        let mut running: HashMap<TargetSpec, Running> = HashMap::new();
+        let mut running: HashMap<TargetSpec, JoinHandle<()>> = HashMap::new();
+        let mut go_pids = GoPids::default();
         let (mut discovered, mut swept) = (None::<Instant>, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             if discovered.is_none_or(|at| at.elapsed() >= DISCOVERY) {
                 discovered = Some(Instant::now());
-                running.retain(|_, watcher| !watcher.thread.is_finished());
-                for spec in self.wanted() {
-                    running.entry(spec.clone()).or_insert_with(|| self.start(spec));
+                running.retain(|_, thread| !thread.is_finished());
+                for spec in self.wanted(&mut go_pids) {
+                    if !running.contains_key(&spec)
+                        && let Some(thread) = self.start(&spec)
+                    {
+                        running.insert(spec, thread);
+                    }
                 }
             }
             if swept.elapsed() >= SWEEP {
@@ -73,9 +75,9 @@ impl Watch {
             }
             std::thread::sleep(TICK);
         }
-        for (_, watcher) in running {
+        for (_, thread) in running {
             // A watcher that panicked has nothing more to say.
-            let _ = watcher.thread.join();
+            let _ = thread.join();
         }
     }
 
@@ -84,7 +86,7 @@ impl Watch {
     }
 
     /// The targets that are there now; names become the pids they match.
-    fn wanted(&self) -> Vec<TargetSpec> {
+    fn wanted(&self, go_pids: &mut GoPids) -> Vec<TargetSpec> {
         let mut wanted = Vec::new();
         for spec in &self.config.targets {
             match spec {
@@ -97,30 +99,27 @@ impl Watch {
             }
         }
         if self.config.all_go {
-            let pids = capture::find::pids().into_iter().filter(|pid| capture::find::is_go(*pid));
-            wanted.extend(pids.map(TargetSpec::Pid));
+            wanted.extend(go_pids.scan().into_iter().map(TargetSpec::Pid));
         }
         wanted.sort();
         wanted.dedup();
         wanted
     }
 
-    fn start(&self, spec: TargetSpec) -> Running {
+    /// `None` when there can be no more threads: the next discovery tries again.
+    fn start(&self, spec: &TargetSpec) -> Option<JoinHandle<()>> {
         let watcher = Watcher {
             store: Arc::clone(&self.store),
             every: self.config.every,
             publish: Arc::clone(&self.publish),
             stop: Arc::clone(&self.stop),
         };
-        let thread = std::thread::Builder::new()
+        let watched = spec.clone();
+        std::thread::Builder::new()
             .name(format!("watch {spec}"))
             .stack_size(1 << 20)
-            .spawn(move || watcher.run(&spec));
-        // The limit of threads is reached: try again with the next discovery.
-        let thread = thread.unwrap_or_else(|error| {
-            self.warn(&format!("cannot start a thread: {error}"));
-            std::thread::spawn(|| {})
-        });
-        Running { thread }
+            .spawn(move || watcher.run(&watched))
+            .inspect_err(|error| self.warn(&format!("cannot start a thread: {error}")))
+            .ok()
     }
 }

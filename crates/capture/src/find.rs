@@ -1,7 +1,9 @@
 //! Finding Go processes on this machine.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use decode::buildinfo::BuildInfo;
 use decode::goruntime::Binary;
@@ -64,6 +66,30 @@ pub fn go_processes() -> Vec<GoProcess> {
 /// Reports whether a process runs a Go binary; cheap enough to ask of all.
 pub fn is_go(pid: u32) -> bool {
     build_info(pid).is_ok_and(|info| info.is_some())
+}
+
+/// Finds Go processes again and again: an executable is looked into once.
+#[derive(Debug, Default)]
+pub struct GoPids {
+    known: HashMap<u32, (PathBuf, bool)>,
+}
+
+impl GoPids {
+    /// The Go processes there are now. A process that has another executable than
+    /// last time (exec, or a reused pid) is looked into anew.
+    pub fn scan(&mut self) -> Vec<u32> {
+        let mut now = HashMap::new();
+        for pid in pids() {
+            let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else { continue };
+            let known = self.known.remove(&pid).filter(|(known, _)| *known == exe);
+            now.insert(pid, known.unwrap_or_else(|| (exe, is_go(pid))));
+        }
+        self.known = now;
+        let mut found: Vec<u32> =
+            self.known.iter().filter(|(_, (_, is_go))| *is_go).map(|(pid, _)| *pid).collect();
+        found.sort_unstable();
+        found
+    }
 }
 
 fn go_process(pid: u32) -> Option<GoProcess> {
