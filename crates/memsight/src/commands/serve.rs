@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent::{Config, Event};
+use capture::LiveTarget;
 use model::{TargetId, TargetSpec};
 use render::paint::Paint;
 
@@ -49,6 +50,10 @@ pub(crate) fn run(args: &ServeArgs, paint: Paint) -> Result<ExitCode, Failure> {
 
 fn targets(args: &ServeArgs) -> Result<Vec<TargetSpec>, Failure> {
     let mut targets: Vec<TargetSpec> = args.pid.iter().map(|pid| TargetSpec::Pid(*pid)).collect();
+    for spec in &targets {
+        // A wrong pid would be watched in vain; names and URLs may come later.
+        LiveTarget::attach(spec)?;
+    }
     for pattern in &args.name {
         regex::Regex::new(pattern).map_err(Failure::usage)?;
         targets.push(TargetSpec::Name(pattern.clone()));

@@ -109,6 +109,7 @@ fn it_says_why_it_cannot_start() {
     assert!(start(&["--all-go", "--listen", &listen], 2).contains("--listen 127.0.0.1:PORT"));
     assert!(start(&["--all-go", "--listen", "0.0.0.0:0"], 2).contains("token"));
     assert!(start(&[], 2).contains("--all-go"));
+    assert!(start(&["--pid", "4000000"], 2).contains("there is no process"));
     let _owner = Store::open(dir.path(), Options::default()).unwrap();
     assert!(start(&["--all-go", "--listen", "127.0.0.1:0"], 2).contains("is in use by process"));
 }
