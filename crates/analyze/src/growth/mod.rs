@@ -14,10 +14,13 @@
 //! a batch gives back what it took. [`SiteGrowth`] carries the figures that tell
 //! these apart.
 
+mod points;
+
 use std::collections::HashMap;
 
 use model::{Frame, Interval, Line, Profile, Timestamp};
 
+use self::points::{Points, Raw};
 use crate::stats::{benjamini_hochberg, binomial_tail_half};
 
 /// One site's growth over the window.
@@ -47,19 +50,21 @@ pub struct SiteGrowth {
     pub curve: Vec<(f64, f64)>,
 }
 
-/// Raw counts of one (site, size) at one profile.
-#[derive(Clone, Copy, Debug, Default)]
-struct Raw {
-    allocs: f64,
-    in_use: f64,
-}
-
 #[derive(Debug, Default)]
 struct SiteSeries {
     /// Indexes into [`Series::frames`]: most stacks share most frames.
     stack: Box<[u32]>,
-    /// Per object size: raw counts at each profile.
-    sizes: HashMap<i64, Vec<Raw>>,
+    /// Raw counts by object size; most sites allocate one size.
+    sizes: Vec<(i64, Points)>,
+}
+
+impl SiteSeries {
+    fn points(&mut self, size: i64) -> Option<&mut Points> {
+        if !self.sizes.iter().any(|(known, _)| *known == size) {
+            self.sizes.push((size, Points::default()));
+        }
+        self.sizes.iter_mut().find(|(known, _)| *known == size).map(|(_, points)| points)
+    }
 }
 
 /// The profiles of one process in time order, as the growth analysis needs them.
@@ -98,9 +103,9 @@ impl Series {
         else {
             return;
         };
-        let position = self.times.len();
-        let mut rows: Vec<(usize, i64, Raw)> = Vec::new();
         self.rate = profile.period.max(1) as f64;
+        // Two samples of one stack and size differ in labels or inlining only.
+        let mut sums: HashMap<(usize, i64), (f64, f64)> = HashMap::new();
         let frames = self.frame_ids(profile);
         let mut stack: Vec<u32> = Vec::new();
         for sample in profile.samples.ids() {
@@ -109,38 +114,26 @@ impl Series {
                 column.and_then(|column| column.get(sample.0 as usize)).copied().unwrap_or(0) as f64
             };
             let size = profile.num_label(sample, "bytes").unwrap_or(0).max(1);
-            let p = probability(size as f64, self.rate);
-            let raw =
-                Raw { allocs: (value(allocs) * p).round(), in_use: (value(in_use) * p).round() };
             stack.clear();
             let id = profile.samples.stacks.get(sample.0 as usize).copied();
             for location in id.map_or(&[][..], |id| profile.stacks.get(id)) {
                 stack.extend(frames.get(location.0 as usize).into_iter().flatten());
             }
-            rows.push((self.site(&stack), size, raw));
+            let sum = sums.entry((self.site(&stack), size)).or_default();
+            sum.0 += value(allocs);
+            sum.1 += value(in_use);
         }
-        let mut changed = position == 0;
-        for (site, size, raw) in rows {
-            let Some(site) = self.sites.get_mut(site) else { continue };
-            let points = site.sizes.entry(size).or_default();
-            let before = points.last().copied().unwrap_or_default();
-            changed |= before.allocs != raw.allocs || before.in_use != raw.in_use;
-            points.resize(position, before);
-            // Two samples of one stack and size differ in labels or inlining only.
-            match points.get_mut(position) {
-                Some(point) => {
-                    point.allocs += raw.allocs;
-                    point.in_use += raw.in_use;
-                }
-                None => points.push(raw),
-            }
+        let position = self.times.len();
+        let mut has_changed = position == 0;
+        for ((site, size), (allocs, in_use)) in sums {
+            let p = probability(size as f64, self.rate);
+            let raw = |scaled: f64| (scaled * p).round() as u32;
+            let points = self.sites.get_mut(site).and_then(|site| site.points(size));
+            let raw = Raw { allocs: raw(allocs), in_use: raw(in_use) };
+            has_changed |= points.is_some_and(|points| points.set(position, raw));
         }
-        if changed {
+        if has_changed {
             self.times.push(shown(time, profile));
-        } else {
-            for points in self.sites.iter_mut().flat_map(|site| site.sizes.values_mut()) {
-                points.truncate(position);
-            }
         }
     }
 
@@ -150,12 +143,17 @@ impl Series {
         if self.times.len() <= points_max.max(8) {
             return;
         }
-        let half = self.times.len() / 2;
-        let is_kept = |index: usize| index >= half || index.is_multiple_of(2);
-        for points in self.sites.iter_mut().flat_map(|site| site.sizes.values_mut()) {
-            keep(points, is_kept);
+        // Kept are 0, 2, 4 ... of the older half and all after it.
+        let half = self.times.len() / 4 * 2;
+        let renumbered = |at: usize| if at < half { at.div_ceil(2) } else { at - half / 2 };
+        for (_, points) in self.sites.iter_mut().flat_map(|site| site.sizes.iter_mut()) {
+            points.renumber(renumbered);
         }
-        keep(&mut self.times, is_kept);
+        let mut at = 0;
+        self.times.retain(|_| {
+            at += 1;
+            at > half || at % 2 == 1
+        });
     }
 
     fn site(&mut self, stack: &[u32]) -> usize {
@@ -258,7 +256,7 @@ impl Series {
             .iter()
             .map(|(size, points)| {
                 let size = *size as f64;
-                point(points, at).in_use * size / probability(size, self.rate)
+                f64::from(points.at(at).in_use) * size / probability(size, self.rate)
             })
             .sum()
     }
@@ -290,13 +288,17 @@ impl Series {
         let mut change = Change::default();
         let mut samples = 0.0;
         for (size, points) in &site.sizes {
-            let (first, last) = (point(points, from), point(points, to));
+            let (first, last) = (points.at(from), points.at(to));
+            let (allocs, in_use) = (
+                f64::from(last.allocs) - f64::from(first.allocs),
+                f64::from(last.in_use) - f64::from(first.in_use),
+            );
             let size = *size as f64;
             let p = probability(size, self.rate);
-            let new = (last.allocs - first.allocs).max(0.0);
-            let gone = (new - (last.in_use - first.in_use)).max(0.0);
+            let new = allocs.max(0.0);
+            let gone = (new - in_use).max(0.0);
             let weight = size / p;
-            change.growth += weight * (last.in_use - first.in_use);
+            change.growth += weight * in_use;
             change.allocated += weight * new;
             change.variance += weight * weight * (1.0 - p) * (new + gone);
             change.new += new;
@@ -309,14 +311,6 @@ impl Series {
     }
 }
 
-fn keep<T>(items: &mut Vec<T>, is_kept: impl Fn(usize) -> bool) {
-    let mut index = 0;
-    items.retain(|_| {
-        index += 1;
-        is_kept(index - 1)
-    });
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Change {
     growth: f64,
@@ -326,10 +320,6 @@ struct Change {
     gone: f64,
     /// Bytes that one sample stands for, on average.
     sample_bytes: f64,
-}
-
-fn point(points: &[Raw], at: usize) -> Raw {
-    points.get(at).or_else(|| points.last()).copied().unwrap_or_default()
 }
 
 fn interval(estimate: f64, sd: f64) -> Interval {
@@ -362,5 +352,60 @@ fn frame(profile: &Profile, line: Line) -> Frame {
         function: text(function.map(|function| function.name)),
         file: text(function.map(|function| function.filename)),
         line: u32::try_from(line.line).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::profile::Location;
+    use model::{Function, FunctionId, Label, LabelValue, Line, LocationId, Profile, Timestamp};
+
+    use super::Series;
+
+    /// One site with objects of eight bytes; with rate 1 every object is sampled.
+    fn profile(allocs: i64, in_use: i64) -> Profile {
+        let mut profile = Profile::new(&[("alloc_objects", "count"), ("inuse_objects", "count")]);
+        profile.period = 1;
+        let name = profile.strings.intern("main.f");
+        profile.functions.push(Function { name, ..Function::default() });
+        let line = Line { function: FunctionId(0), line: 1, column: 0 };
+        profile.locations.push(Location { lines: vec![line], ..Location::default() });
+        let key = profile.strings.intern("bytes");
+        let label = Label { key, value: LabelValue::Num(8, key) };
+        profile.push_sample(&[LocationId(0)], &[allocs, in_use], &[label]);
+        profile
+    }
+
+    #[test]
+    fn a_bounded_series_shows_the_same_growth() {
+        let (mut whole, mut bounded) = (Series::default(), Series::default());
+        for step in 0..200 {
+            let profile = profile(step * 10, step * 7);
+            let time = Timestamp(step * 10_000);
+            whole.push(time, &profile);
+            bounded.push(time, &profile);
+            bounded.bound(16);
+        }
+        assert_eq!(whole.len(), 200);
+        assert!(bounded.len() <= 16, "{}", bounded.len());
+        assert_eq!(bounded.span_seconds(), whole.span_seconds());
+        let (whole, bounded) = (&whole.growth()[0], &bounded.growth()[0]);
+        assert_eq!(bounded.growth_bytes, whole.growth_bytes);
+        assert_eq!(bounded.new_samples, 1990);
+        assert_eq!(bounded.gone_samples, whole.gone_samples);
+        assert!((bounded.late_pace.estimate - 1.0).abs() < 0.02);
+        // Every point that is left lies on the line.
+        for (seconds, bytes) in &bounded.curve {
+            assert_eq!(*bytes, seconds / 10.0 * 56.0);
+        }
+    }
+
+    #[test]
+    fn a_profile_without_news_is_skipped() {
+        let mut series = Series::default();
+        for time in 0..5 {
+            series.push(Timestamp(time), &profile(3, 2));
+        }
+        assert_eq!(series.len(), 1);
     }
 }
