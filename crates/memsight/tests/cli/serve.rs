@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use model::CaptureId;
 use store::{Options, Store};
 
-use crate::support::{Process, fails, shop};
+use crate::support::{Process, fails, shop, stdout};
 
 /// Starts a server on a free port; the address it prints.
 fn serve(store: &Path, more: &[&str]) -> (Process, String) {
@@ -80,6 +80,22 @@ fn what_was_acknowledged_survives_kill_9() {
     }
     assert_eq!(store.targets().unwrap().len(), 1, "one process is one target");
     println!("{} captures acknowledged and found", ids.len());
+}
+
+#[test]
+fn what_serve_stored_can_be_judged_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shop, _) = shop();
+    let (mut server, address) = serve(dir.path(), &["--pid", &shop.pid(), "--every", "500ms"]);
+    acknowledged(&address, Instant::now() + Duration::from_secs(25));
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    let store = dir.path().display().to_string();
+    let text = stdout(&["diagnose", "shop", "--store", &store]);
+    assert!(text.contains("shop/session.(*Registry).Track"), "{text}");
+    let errors = fails(&["diagnose", "bakery", "--store", &store], 2);
+    assert!(errors.contains("it has shop"), "{errors}");
+    assert!(fails(&["diagnose", "shop", "--store", "/nowhere"], 2).contains("--store"));
 }
 
 #[test]
