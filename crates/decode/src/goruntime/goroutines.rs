@@ -20,7 +20,10 @@ use crate::bytes::Bytes;
 /// runtime.maxstacksize on 64 bits; more is a damaged `g`.
 const STACK_BYTES_MAX: u64 = 1 << 30;
 
-const GOROUTINES_MAX: usize = 10_000_000;
+/// Their stacks alone are 8 GiB; a longer list is damage.
+const GOROUTINES_MAX: usize = 4_000_000;
+/// So many unreadable entries are no accident.
+const SKIPPED_MAX: u64 = 1000;
 const FRAMES_MAX: usize = 256;
 /// Distinct stacks kept; further ones are counted under one empty stack.
 const STACKS_MAX: usize = 100_000;
@@ -87,6 +90,11 @@ impl G {
         matches!(self.status, 0 | status::DEAD | status::DEAD_EXTRA)
     }
 
+    /// The program changes while it is read; what is no `g` at all is left out.
+    fn is_plausible(&self) -> bool {
+        self.is_dead() || (self.state() != "unknown" && self.stack_lo <= self.stack_hi)
+    }
+
     fn state(&self) -> &'static str {
         match self.status {
             status::RUNNABLE => "runnable",
@@ -141,18 +149,22 @@ impl<M: Memory> Process<'_, M> {
         self.memory.read(allgs, &mut header)?;
         let header = Bytes(&header);
         let list = Addr(header.u64(0).unwrap_or(0));
-        let count = header.index(8).unwrap_or(0).min(GOROUTINES_MAX);
+        let listed = header.index(8).unwrap_or(0);
+        let count = listed.min(GOROUTINES_MAX);
         let cache = BlockCache::new(self.memory);
-        let mut skipped = 0;
+        let mut skipped = (listed - count) as u64;
         let mut bytes = vec![0; layout.g_size];
         for index in 0..count as u64 {
             let slot = list.checked_add(index * 8).ok_or(MemoryError::Unmapped(list))?;
             let addr = Addr(cache.read_u64(slot)?);
             let g =
                 cache.read(addr, &mut bytes).ok().and_then(|()| G::parse(addr, &bytes, &layout));
-            match g {
+            match g.filter(G::is_plausible) {
                 Some(g) => visit(g),
                 None => skipped += 1,
+            }
+            if skipped > SKIPPED_MAX {
+                return Ok(skipped.saturating_add(count as u64 - index));
             }
         }
         Ok(skipped)

@@ -63,7 +63,7 @@ pub trait Memory {
 /// new one for each walk: nothing is ever read twice.
 pub struct BlockCache<'a, M: Memory + ?Sized> {
     memory: &'a M,
-    blocks: std::cell::RefCell<std::collections::HashMap<u64, Option<Box<[u8]>>>>,
+    blocks: std::cell::RefCell<ahash::AHashMap<u64, Option<Box<[u8]>>>>,
 }
 
 const BLOCK: u64 = 64 << 10;
