@@ -32,7 +32,9 @@ impl Window {
     }
 
     /// Adds goroutines.
-    pub fn push_goroutines(&mut self, time: Timestamp, snapshot: GoroutineSnapshot) {
+    pub fn push_goroutines(&mut self, time: Timestamp, mut snapshot: GoroutineSnapshot) {
+        // The groups are what is judged; a program may have a million goroutines.
+        snapshot.goroutines = Vec::new();
         self.goroutines.push((time, snapshot));
         halve_older(&mut self.goroutines, GOROUTINES_MAX);
     }
