@@ -1,7 +1,7 @@
 // Entry: routes, live updates, theme.
 
 import { ApiFailure } from "./api";
-import { byId, h } from "./dom";
+import { byId, h, isDark } from "./dom";
 import { connect } from "./live";
 import { overview } from "./pages/overview";
 import { profile } from "./pages/profile";
@@ -56,9 +56,7 @@ function setUpTheme(): void {
   const stored = localStorage.getItem("theme");
   if (stored === "light" || stored === "dark") document.documentElement.dataset["theme"] = stored;
   byId("theme").addEventListener("click", () => {
-    const isDark = getComputedStyle(document.body).colorScheme === "dark" || matchMedia("(prefers-color-scheme: dark)").matches;
-    const chosen = document.documentElement.dataset["theme"];
-    const next = (chosen ? chosen === "dark" : isDark) ? "light" : "dark";
+    const next = isDark() ? "light" : "dark";
     document.documentElement.dataset["theme"] = next;
     localStorage.setItem("theme", next);
     void open();

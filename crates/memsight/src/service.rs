@@ -90,7 +90,7 @@ impl Service {
         Ok(Service { url, store, events, stop, watch, runtime, server, stop_server })
     }
 
-    /// A future-free way to wait for Ctrl-C or SIGTERM: sets the flag it returns.
+    /// A flag that Ctrl-C or SIGTERM sets.
     pub(crate) fn signalled(&self) -> Arc<AtomicBool> {
         let flag = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&flag);

@@ -19,8 +19,8 @@ const COUNTS: readonly (readonly [string, string, number])[] = [["goroutines", "
 const CAPTURES_SHOWN = 60;
 
 export async function target(id: number): Promise<Page> {
-  const memory = new Chart("memory over time", 260, bytes, navigate);
-  const counts = new Chart("goroutines over time", 110, (value) => Math.round(value).toLocaleString("en"), navigate);
+  const memory = new Chart("memory over time", 260, bytes, true, navigate);
+  const counts = new Chart("goroutines over time", 110, (value) => Math.round(value).toLocaleString("en"), false, navigate);
   const head = h("div", { class: "tools" });
   const findings = h("div", { "data-testid": "findings" });
   const captures = new CaptureList(id);

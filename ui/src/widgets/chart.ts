@@ -39,6 +39,8 @@ export class Chart {
     title: string,
     private readonly height: number,
     private readonly format: (value: number) => string,
+    /** Grid lines at powers of two, as bytes want them. */
+    private readonly isBinary: boolean,
     private readonly open: (href: string) => void,
   ) {
     this.canvas = h("canvas", { "aria-label": title, "data-testid": "chart" });
@@ -128,7 +130,7 @@ export class Chart {
     const [dim, line] = [colour("dim"), colour("line")];
     context.font = "11px system-ui";
     context.lineWidth = 1;
-    const step = niceStep(top / 4, this.format(1 << 20).includes("MiB"));
+    const step = niceStep(top / 4, this.isBinary);
     for (let value = 0; value <= top; value += step) {
       context.strokeStyle = line;
       context.beginPath();
