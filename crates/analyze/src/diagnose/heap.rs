@@ -259,9 +259,9 @@ fn evidence(context: &Context<'_>, top: &Group<'_>) -> Vec<String> {
             words::bytes(top.in_use)
         ),
         format!(
-            "{new} sampled objects came, {gone} went (chance alone: p = {:.1e}); {:.0} % of what it \
+            "{new} sampled objects came, {gone} went (chance alone: p {}); {:.0} % of what it \
              allocated is still there",
-            top.p_adjusted,
+            words::probability(top.p_adjusted),
             top.survival * 100.0
         ),
         format!(

@@ -74,3 +74,8 @@ pub(super) fn levels(context: &Context<'_>) -> Vec<String> {
     }
     lines
 }
+
+/// A p-value after "p"; what underflowed is not zero.
+pub(super) fn probability(p: f64) -> String {
+    if p < 1e-300 { "< 1e-300".to_owned() } else { format!("= {p:.1e}") }
+}
