@@ -8,6 +8,7 @@
 mod bytes;
 
 pub mod buildinfo;
+pub mod compress;
 pub mod elf;
 pub mod goruntime;
 pub mod gotext;

@@ -5,7 +5,8 @@
 //! lines per location for inlined calls) so that reading and writing pprof loses
 //! nothing. Stacks are interned and leaf first; samples refer to them by id.
 
-use ahash::AHashMap;
+use ahash::RandomState;
+use hashbrown::HashTable;
 
 use crate::strings::{StrId, StringTable};
 use crate::units::Addr;
@@ -38,6 +39,8 @@ pub struct SampleId(pub u32);
 /// A mapped binary, as in profile.proto.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mapping {
+    /// Id in the file it was read from; 0 is the position plus one.
+    pub id: u64,
     /// First mapped address.
     pub start: Addr,
     /// First address past the mapping.
@@ -61,6 +64,8 @@ pub struct Mapping {
 /// A function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Function {
+    /// Id in the file it was read from; 0 is the position plus one.
+    pub id: u64,
     /// Readable name.
     pub name: StrId,
     /// Name as the linker knows it.
@@ -85,6 +90,8 @@ pub struct Line {
 /// A code address and its source positions, innermost inlined call first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Location {
+    /// Id in the file it was read from; 0 is the position plus one.
+    pub id: u64,
     /// Where the code lies, if in a known mapping.
     pub mapping: Option<MappingId>,
     /// The address; 0 when the profile carries names only.
@@ -118,31 +125,56 @@ pub struct Label {
 pub struct Stacks {
     frames: Vec<LocationId>,
     ends: Vec<u32>,
-    ids: AHashMap<Box<[LocationId]>, StackId>,
+    /// Ids by content; behind `frames` when `indexed` is below their number.
+    index: HashTable<u32>,
+    indexed: usize,
+    hasher: RandomState,
 }
 
 impl Stacks {
+    /// Makes room for `stacks` stacks.
+    pub fn reserve(&mut self, stacks: usize) {
+        self.ends.reserve(stacks);
+    }
+
     /// Returns the id of `stack` (leaf first), adding it when it is new.
     ///
     /// # Panics
     /// When all stacks together exceed 2^32 frames; decoders bound their input.
     pub fn intern(&mut self, stack: &[LocationId]) -> StackId {
-        if let Some(&id) = self.ids.get(stack) {
-            return id;
+        self.catch_up();
+        let hash = self.hasher.hash_one(stack);
+        if let Some(&id) = self.index.find(hash, |&id| self.get(StackId(id)) == stack) {
+            return StackId(id);
         }
+        let id = self.push(stack);
+        self.insert(id, hash);
+        id
+    }
+
+    fn push(&mut self, stack: &[LocationId]) -> StackId {
         let id = StackId(u32::try_from(self.ends.len()).expect("fewer than 2^32 stacks"));
         self.frames.extend_from_slice(stack);
         self.ends.push(u32::try_from(self.frames.len()).expect("fewer than 2^32 frames"));
-        self.ids.insert(stack.into(), id);
         id
+    }
+
+    fn insert(&mut self, id: StackId, hash: u64) {
+        let Stacks { frames, ends, index, hasher, .. } = self;
+        index.insert_unique(hash, id.0, |&id| hasher.hash_one(slice(frames, ends, StackId(id))));
+        self.indexed += 1;
+    }
+
+    fn catch_up(&mut self) {
+        while let Some(id) = (self.indexed < self.ends.len()).then_some(self.indexed as u32) {
+            let hash = self.hasher.hash_one(self.get(StackId(id)));
+            self.insert(StackId(id), hash);
+        }
     }
 
     /// The frames of a stack, leaf first; empty for a foreign id.
     pub fn get(&self, id: StackId) -> &[LocationId] {
-        let index = id.0 as usize;
-        let start = if index == 0 { 0 } else { self.ends.get(index - 1).copied().unwrap_or(0) };
-        let end = self.ends.get(index).copied().unwrap_or(start);
-        self.frames.get(start as usize..end as usize).unwrap_or(&[])
+        slice(&self.frames, &self.ends, id)
     }
 
     /// Number of distinct stacks.
@@ -154,6 +186,25 @@ impl Stacks {
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
+
+    /// Renames every location of every stack.
+    pub fn rename(&mut self, mut rename: impl FnMut(LocationId) -> LocationId) {
+        self.frames.iter_mut().for_each(|frame| *frame = rename(*frame));
+        self.index = HashTable::new();
+        self.indexed = 0;
+    }
+
+    /// Number of frames of all stacks together.
+    pub fn frame_count(&self) -> usize {
+        self.frames.len()
+    }
+}
+
+fn slice<'a>(frames: &'a [LocationId], ends: &[u32], id: StackId) -> &'a [LocationId] {
+    let index = id.0 as usize;
+    let start = if index == 0 { 0 } else { ends.get(index - 1).copied().unwrap_or(0) };
+    let end = ends.get(index).copied().unwrap_or(start);
+    frames.get(start as usize..end as usize).unwrap_or(&[])
 }
 
 /// The samples, one row each.
@@ -163,6 +214,8 @@ pub struct Samples {
     pub stacks: Vec<StackId>,
     /// One column per sample type, each as long as `stacks`.
     pub values: Vec<Vec<i64>>,
+    /// Where the labels of each sample end; shorter than `stacks` when the samples
+    /// past its end have none.
     label_ends: Vec<u32>,
     labels: Vec<Label>,
 }
@@ -178,6 +231,25 @@ impl Samples {
         self.stacks.is_empty()
     }
 
+    /// Adds a row; the caller keeps all columns equally long.
+    pub fn push(&mut self, stack: StackId, values: &[i64], labels: &[Label]) -> SampleId {
+        let id = SampleId(self.stacks.len() as u32);
+        self.stacks.push(stack);
+        for (column, &value) in self.values.iter_mut().zip(values) {
+            column.push(value);
+        }
+        self.push_labels(id.0 as usize, labels);
+        id
+    }
+
+    fn push_labels(&mut self, index: usize, labels: &[Label]) {
+        if !labels.is_empty() {
+            self.label_ends.resize(index, self.labels.len() as u32);
+            self.labels.extend_from_slice(labels);
+            self.label_ends.push(self.labels.len() as u32);
+        }
+    }
+
     /// Labels of a sample, in the order they were added.
     pub fn labels(&self, sample: SampleId) -> &[Label] {
         let index = sample.0 as usize;
@@ -190,6 +262,62 @@ impl Samples {
     /// Row ids in order.
     pub fn ids(&self) -> impl Iterator<Item = SampleId> + use<> {
         (0..self.stacks.len() as u32).map(SampleId)
+    }
+
+    /// Values of a sample, one a sample type.
+    pub fn row(&self, sample: SampleId) -> impl Iterator<Item = i64> + Clone + '_ {
+        let index = sample.0 as usize;
+        self.values.iter().map(move |column| column.get(index).copied().unwrap_or(0))
+    }
+
+    /// Keeps the samples for which `keep` says yes.
+    pub fn retain(&mut self, mut keep: impl FnMut(SampleId) -> bool) {
+        let kept: Vec<bool> = self.ids().map(&mut keep).collect();
+        if kept.iter().all(|kept| *kept) {
+            return;
+        }
+        if !self.labels.is_empty() {
+            let old = std::mem::take(self);
+            let mut row = 0;
+            for id in old.ids().filter(|id| kept.get(id.0 as usize) == Some(&true)) {
+                self.push_labels(row, old.labels(id));
+                row += 1;
+            }
+            self.stacks = old.stacks;
+            self.values = old.values;
+        }
+        fn compact<T>(column: &mut Vec<T>, kept: &[bool]) {
+            let mut flags = kept.iter();
+            column.retain(|_| flags.next() == Some(&true));
+        }
+        compact(&mut self.stacks, &kept);
+        self.values.iter_mut().for_each(|column| compact(column, &kept));
+    }
+
+    /// Changes the labels of every sample.
+    pub fn edit_labels(&mut self, mut edit: impl FnMut(SampleId, &mut Vec<Label>)) {
+        let old_ends = std::mem::take(&mut self.label_ends);
+        let old = std::mem::take(&mut self.labels);
+        let mut scratch = Vec::new();
+        let mut start = 0;
+        for index in 0..self.stacks.len() {
+            let end = old_ends.get(index).copied().unwrap_or(start);
+            scratch.clear();
+            scratch.extend_from_slice(old.get(start as usize..end as usize).unwrap_or(&[]));
+            start = end;
+            edit(SampleId(index as u32), &mut scratch);
+            self.push_labels(index, &scratch);
+        }
+    }
+
+    /// Changes every label in place.
+    pub fn labels_mut(&mut self) -> &mut [Label] {
+        &mut self.labels
+    }
+
+    /// Reports whether no sample has a label.
+    pub fn are_unlabelled(&self) -> bool {
+        self.labels.is_empty()
     }
 }
 
@@ -259,14 +387,22 @@ impl Profile {
     ) -> SampleId {
         assert_eq!(values.len(), self.sample_types.len(), "one value per sample type");
         let stack = self.stacks.intern(stack);
-        let id = SampleId(self.samples.stacks.len() as u32);
-        self.samples.stacks.push(stack);
-        for (column, &value) in self.samples.values.iter_mut().zip(values) {
-            column.push(value);
-        }
-        self.samples.labels.extend_from_slice(labels);
-        self.samples.label_ends.push(self.samples.labels.len() as u32);
-        id
+        self.samples.push(stack, values, labels)
+    }
+
+    /// Id of a mapping in files.
+    pub fn mapping_id(&self, mapping: MappingId) -> u64 {
+        file_id(self.mappings.get(mapping.0 as usize).map(|mapping| mapping.id), mapping.0)
+    }
+
+    /// Id of a location in files.
+    pub fn location_id(&self, location: LocationId) -> u64 {
+        file_id(self.locations.get(location.0 as usize).map(|location| location.id), location.0)
+    }
+
+    /// Id of a function in files.
+    pub fn function_id(&self, function: FunctionId) -> u64 {
+        file_id(self.functions.get(function.0 as usize).map(|function| function.id), function.0)
     }
 
     /// The text with this id.
@@ -307,6 +443,10 @@ impl Profile {
     }
 }
 
+fn file_id(id: Option<u64>, index: u32) -> u64 {
+    id.filter(|id| *id != 0).unwrap_or(u64::from(index) + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,5 +469,30 @@ mod tests {
         assert_eq!(profile.samples.values[1], [16, 32]);
         assert_eq!(profile.default_column(), Some(1));
         assert_eq!(profile.lines(second).map(|line| line.line).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn retained_samples_keep_their_labels() {
+        let mut profile = Profile::new(&[("objects", "count")]);
+        let key = profile.strings.intern("bytes");
+        let label = |value| Label { key, value: LabelValue::Num(value, StrId(0)) };
+        profile.push_sample(&[LocationId(0)], &[1], &[label(8)]);
+        profile.push_sample(&[LocationId(1)], &[2], &[]);
+        profile.push_sample(&[LocationId(2)], &[3], &[label(16), label(32)]);
+        profile.samples.retain(|sample| sample.0 != 0);
+        assert_eq!(profile.samples.values[0], [2, 3]);
+        assert_eq!(profile.samples.labels(SampleId(0)), []);
+        assert_eq!(profile.samples.labels(SampleId(1)), [label(16), label(32)]);
+        profile.samples.edit_labels(|_, labels| labels.truncate(1));
+        assert_eq!(profile.samples.labels(SampleId(1)), [label(16)]);
+    }
+
+    #[test]
+    fn renamed_stacks_are_found_by_their_new_content() {
+        let mut stacks = Stacks::default();
+        let first = stacks.intern(&[LocationId(5), LocationId(6)]);
+        stacks.rename(|location| LocationId(location.0 - 5));
+        assert_eq!(stacks.intern(&[LocationId(0), LocationId(1)]), first);
+        assert_ne!(stacks.intern(&[LocationId(5), LocationId(6)]), first);
     }
 }

@@ -465,6 +465,7 @@ impl<'a, M: Memory> Symboliser<'a, M> {
         }
         let id = FunctionId(self.profile.functions.len() as u32);
         self.profile.functions.push(Function {
+            id: 0,
             name,
             system_name: name,
             filename,

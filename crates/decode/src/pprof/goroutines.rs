@@ -68,7 +68,12 @@ impl Locations {
         let function = *self.functions.entry(key).or_insert_with(|| {
             let name = profile.strings.intern(&frame.function);
             let filename = profile.strings.intern(&frame.file);
-            profile.functions.push(Function { name, system_name: name, filename, start_line: 0 });
+            profile.functions.push(Function {
+                name,
+                system_name: name,
+                filename,
+                ..Function::default()
+            });
             FunctionId(profile.functions.len() as u32 - 1)
         });
         let line = Line { function, line: frame.line.into(), column: 0 };

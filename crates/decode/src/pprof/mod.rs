@@ -1,27 +1,31 @@
 //! profile.proto: Go's profile format, read and written by hand.
 //!
-//! Reads gzip and plain; the inflated size is capped, every count is bounded by
+//! Reads gzip, zstd and plain as a stream; the inflated size is capped, every count is bounded by
 //! the bytes that are left, and foreign ids are errors. A gzip stream that ends
 //! early gives what can be read, with a warning. Format: proto/profile.proto of
 //! github.com/google/pprof.
 
 pub mod goroutines;
 mod read;
+mod stream;
 mod wire;
 mod write;
 
 pub use read::{Options, Parsed, read, read_with};
-pub use write::{write, write_plain};
+pub use write::{write, write_plain, write_to};
 
 /// Why a profile cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PprofError {
     /// Neither gzip nor profile.proto.
-    #[error("not a profile: expected profile.proto, plain or gzip")]
+    #[error("not a profile: expected profile.proto, plain, gzip or zstd")]
     NotAProfile,
-    /// The gzip stream is damaged.
-    #[error("damaged gzip stream: {0}")]
+    /// Two profiles end to end.
+    #[error("two profiles one after the other; give each its own file")]
+    Concatenated,
+    /// The compressed stream is damaged.
+    #[error("damaged compressed stream: {0}")]
     Gzip(String),
     /// The inflated profile exceeds the limit.
     #[error("the profile is larger than {0} bytes when inflated")]

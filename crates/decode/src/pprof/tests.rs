@@ -14,7 +14,13 @@ fn example() -> Profile {
     for name in ["main.leak", "main.main"] {
         let name = profile.strings.intern(name);
         let filename = profile.strings.intern("main.go");
-        profile.functions.push(Function { name, system_name: name, filename, start_line: 3 });
+        profile.functions.push(Function {
+            name,
+            system_name: name,
+            filename,
+            start_line: 3,
+            ..Function::default()
+        });
     }
     let line = |function, line| Line { function: FunctionId(function), line, column: 0 };
     profile

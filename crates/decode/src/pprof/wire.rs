@@ -33,13 +33,8 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, PprofError> {
-        // Nearly all varints of a profile take one byte.
-        if let Some(&byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
-            self.at += 1;
-            return Ok(byte.into());
-        }
-        let (value, len) =
-            Bytes(self.bytes).uvarint(self.at).ok_or_else(|| self.damaged("a number"))?;
+        let rest = self.bytes.get(self.at..).unwrap_or(&[]);
+        let (value, len) = varint(rest).ok_or_else(|| self.damaged("a number"))?;
         self.at += len;
         Ok(value)
     }
@@ -75,6 +70,19 @@ impl<'a> Fields<'a> {
         }
         self.at += len;
         Ok(Value::Fixed)
+    }
+}
+
+/// The number at the start of `bytes` and its length. Most take one byte or two.
+#[inline]
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    match bytes {
+        [a, ..] if *a < 0x80 => Some((u64::from(*a), 1)),
+        [a, b, ..] if *b < 0x80 => Some((u64::from(*a & 0x7f) | u64::from(*b) << 7, 2)),
+        [a, b, c, ..] if *c < 0x80 => {
+            Some((u64::from(*a & 0x7f) | u64::from(*b & 0x7f) << 7 | u64::from(*c) << 14, 3))
+        }
+        _ => Bytes(bytes).uvarint(0),
     }
 }
 
