@@ -10,5 +10,6 @@ pub mod forecast;
 pub mod goroutines;
 pub mod growth;
 pub mod level;
+pub mod pprof;
 pub mod report;
 pub mod stats;
