@@ -1,7 +1,8 @@
-//! Chores of this repository: `cargo xtask tidy | corpus | ci`.
+//! Chores of this repository: `cargo xtask tidy | corpus | pprof-diff | ci`.
 
 mod ci;
 mod corpus;
+mod pprof_diff;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ const USAGE: &str = "\
 cargo xtask tidy                    checks crate edges, sizes and house rules
 cargo xtask corpus [--seconds N] [--batch N] [--only TEXT] [--check]
                                     runs examples/leaks and prints precision and recall
+cargo xtask pprof-diff [TEXT]       compares memsight pprof with go tool pprof, byte for byte;
+                                    TEXT: only cases that contain it
 cargo xtask ci                      formatting, lints, docs and tidy";
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn run(arguments: &[String]) -> Result<bool> {
     match arguments.first().map(String::as_str) {
         Some("tidy") => tidy::run(&root()),
         Some("corpus") => corpus::run(&root(), &arguments[1..]),
+        Some("pprof-diff") => pprof_diff::run(&root(), arguments.get(1).map(String::as_str)),
         Some("ci") => ci::run(&root()),
         _ => bail!("usage:\n{USAGE}"),
     }

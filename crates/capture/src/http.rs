@@ -25,6 +25,67 @@ const BODY_MAX: u64 = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What TLS connections present and trust; PEM texts.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Client certificate.
+    pub cert: Option<Vec<u8>>,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// The authority to trust instead of the machine's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// Fetches a profile; `https+insecure://` does not check who answers.
+///
+/// # Errors
+/// When nobody answers in time, or with an error.
+pub fn fetch(url: &str, timeout: Duration, tls: &Tls) -> Result<Vec<u8>, CaptureError> {
+    use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+    let fail = |message: String, is_unreachable| CaptureError::Http {
+        url: url.to_owned(),
+        message,
+        is_unreachable,
+    };
+    let invalid = |error: ureq::Error| fail(error.to_string(), false);
+    let plain_url = url.replacen("https+insecure://", "https://", 1);
+    let mut config = TlsConfig::builder().disable_verification(plain_url != url);
+    if let Some(ca) = &tls.ca {
+        let authority = Certificate::from_pem(ca).map_err(invalid)?;
+        config = config.root_certs(RootCerts::new_with_certs(&[authority]));
+    }
+    if let Some((cert, key)) = tls.cert.as_ref().zip(tls.key.as_ref()) {
+        let cert = Certificate::from_pem(cert).map_err(invalid)?;
+        let key = PrivateKey::from_pem(key).map_err(invalid)?;
+        config = config.client_cert(Some(ClientCert::new_with_certs(&[cert], key)));
+    }
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(timeout + CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .http_status_as_error(false)
+        .tls_config(config.build())
+        .build()
+        .new_agent();
+    let mut response =
+        agent.get(&plain_url).call().map_err(|error| fail(error.to_string(), true))?;
+    let status = response.status();
+    let is_from_pprof = response.headers().contains_key("X-Go-Pprof");
+    let mut body = Vec::new();
+    let mut reader = response.body_mut().as_reader().take(BODY_MAX + 1);
+    reader.read_to_end(&mut body).map_err(|error| fail(error.to_string(), true))?;
+    if body.len() as u64 > BODY_MAX {
+        return Err(fail(format!("the answer is larger than {} MiB", BODY_MAX >> 20), false));
+    }
+    if status.as_u16() != 200 {
+        let detail = match is_from_pprof {
+            true => format!(" - {}", String::from_utf8_lossy(&body).trim()),
+            false => String::new(),
+        };
+        return Err(fail(format!("server response: {status}{detail}"), false));
+    }
+    Ok(body)
+}
+
 impl HttpTarget {
     /// Checks that something answers at `url`: the base of the program's address,
     /// with or without `/debug/pprof`.

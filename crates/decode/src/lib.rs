@@ -15,3 +15,4 @@ pub mod gotext;
 pub mod pclntab;
 pub mod pprof;
 pub mod procfs;
+pub mod profile;

@@ -54,6 +54,13 @@ pub(crate) enum Command {
     Flame(FlameArgs),
     /// Compares two profiles.
     Diff(DiffArgs),
+    /// Everything `go tool pprof` does, with its flags (memsight pprof -help).
+    #[command(disable_help_flag = true)]
+    Pprof {
+        /// Flags, a program, and sources, as `go tool pprof` takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Converts a profile to another format.
     Convert(ConvertArgs),
     /// Lists goroutines of a live process, grouped by stack.

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod pprof;
 mod profiling;
 mod sampling;
 mod service;
@@ -17,6 +18,11 @@ use crate::args::{Cli, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    // These flags have one dash, which clap does not know.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((_, rest)) = args.split_first().filter(|(first, _)| *first == "pprof") {
+        return pprof::main(rest);
+    }
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
@@ -38,6 +44,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Top(args) => commands::profile::top(&args),
         Command::Tree(args) => commands::profile::tree(&args),
         Command::Flame(args) => commands::profile::flame(&args),
+        Command::Pprof { args } => pprof::subcommand(&args),
         Command::Diff(args) => commands::profile::diff(&args),
         Command::Convert(args) => commands::profile::convert(&args),
         Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),

@@ -11,6 +11,7 @@ mod stream;
 mod wire;
 mod write;
 
+pub(crate) use read::read_plain;
 pub use read::{Options, Parsed, read, read_with};
 pub use write::{write, write_plain, write_to};
 

@@ -16,16 +16,20 @@ pub(super) fn write(report: &mut Report, out: &mut dyn Write) -> Result<(), Repo
     let report = &*report;
     let graph = &trimmed.graph;
     let strings = &report.profile.strings;
+    if let Some(symbol) = &report.symbol
+        && !graph.order.iter().any(|id| symbol.is_match(graph.name(strings, *id)))
+    {
+        let message = format!("no matches found for regexp: {}", symbol.text());
+        return Err(ReportError::Refused(message));
+    }
     writeln!(out, "{}", report.labels(&trimmed, false).join("\n"))?;
     writeln!(out, "{SEPARATOR}\n{LEGEND}")?;
     let mut sum = 0_i64;
-    let mut has_matched = false;
     for id in &graph.order {
         let name = graph.name(strings, *id);
         if report.symbol.as_ref().is_some_and(|symbol| !symbol.is_match(name)) {
             continue;
         }
-        has_matched = true;
         writeln!(out, "{SEPARATOR}")?;
         let node = graph.node(*id);
         let (flat, cum) = (node.flat_value(), node.cum_value());
@@ -49,12 +53,7 @@ pub(super) fn write(report: &mut Report, out: &mut dyn Write) -> Result<(), Repo
     if !graph.order.is_empty() {
         writeln!(out, "{SEPARATOR}")?;
     }
-    match &report.symbol {
-        Some(symbol) if !has_matched => {
-            Err(ReportError::Refused(format!("no matches found for regexp: {}", symbol.text())))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn write_edge(

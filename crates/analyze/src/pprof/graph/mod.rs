@@ -51,7 +51,10 @@ pub struct NodeInfo {
 impl NodeInfo {
     /// The whole function that this is a place in.
     pub fn function(self) -> NodeInfo {
-        NodeInfo { address: 0, line: 0, column: 0, ..self }
+        match self.address == 0 && self.line == 0 {
+            true => self,
+            false => NodeInfo { address: 0, line: 0, column: 0, ..self },
+        }
     }
 }
 

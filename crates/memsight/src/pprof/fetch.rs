@@ -1,0 +1,154 @@
+//! Where profiles come from: files, URLs with pprof's rules, live processes.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use decode::pprof::Parsed;
+use model::Profile;
+
+use super::flags::Call;
+
+/// Profiles fetched at once.
+const AT_ONCE: usize = 16;
+
+/// A fetched profile.
+pub(super) struct Fetched {
+    pub(super) profile: Profile,
+    /// It came over the network and is worth keeping.
+    pub(super) is_remote: bool,
+}
+
+/// Fetches all sources; those that fail are named and left out.
+///
+/// # Errors
+/// When none could be fetched.
+pub(super) fn all(sources: &[String], call: &Call, what: &str) -> Result<Vec<Fetched>, String> {
+    let results: Vec<Mutex<Option<Result<Fetched, String>>>> =
+        sources.iter().map(|_| Mutex::new(None)).collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..sources.len().min(AT_ONCE) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some((source, slot)) = sources.get(index).zip(results.get(index)) else {
+                        break;
+                    };
+                    let result = one(source, call);
+                    if let Ok(mut slot) = slot.lock() {
+                        *slot = Some(result);
+                    }
+                }
+            });
+        }
+    });
+    let mut fetched = Vec::new();
+    for (source, slot) in sources.iter().zip(results) {
+        match slot.into_inner().ok().flatten() {
+            Some(Ok(profile)) => fetched.push(profile),
+            Some(Err(error)) => eprintln!("{source}: {error}"),
+            None => eprintln!("{source}: was not fetched"),
+        }
+    }
+    if fetched.is_empty() && !sources.is_empty() {
+        return Err(format!("failed to fetch any {what} profiles"));
+    }
+    if fetched.len() != sources.len() {
+        let (got, wanted) = (fetched.len(), sources.len());
+        eprintln!("Fetched {got} {what} profiles out of {wanted}");
+    }
+    Ok(fetched)
+}
+
+fn one(source: &str, call: &Call) -> Result<Fetched, String> {
+    if source == "-" {
+        let profile = parsed(source, std::io::stdin().lock())?;
+        return Ok(Fetched { profile, is_remote: false });
+    }
+    if Path::new(source).exists() {
+        let file = File::open(source).map_err(|error| format!("open {source}: {error}"))?;
+        return Ok(Fetched { profile: parsed(source, file)?, is_remote: false });
+    }
+    if let Some((url, timeout)) = url_of(source, call) {
+        eprintln!("Fetching profile over HTTP from {url}");
+        if call.seconds > 0 {
+            eprintln!("Please wait... ({}s)", call.seconds);
+        }
+        let body = capture::http::fetch(&url, timeout, &tls(call)?).map_err(|e| e.to_string())?;
+        return Ok(Fetched { profile: parsed(source, Cursor::new(body))?, is_remote: true });
+    }
+    let is_live = source.starts_with("name:") || source.parse::<u32>().is_ok();
+    if is_live && let Ok(spec) = model::TargetSpec::parse(source) {
+        let target = capture::LiveTarget::attach(&spec).map_err(|error| error.to_string())?;
+        let heap = target.heap_profile().map_err(|error| error.to_string())?;
+        return Ok(Fetched { profile: heap.profile, is_remote: false });
+    }
+    Err(format!("open {source}: no such file or directory"))
+}
+
+fn parsed(source: &str, input: impl Read) -> Result<Profile, String> {
+    let Parsed { profile, warnings } =
+        decode::profile::read(input).map_err(|error| format!("parsing profile: {error}"))?;
+    for warning in warnings {
+        eprintln!("{source}: {warning}");
+    }
+    Ok(profile)
+}
+
+fn tls(call: &Call) -> Result<capture::http::Tls, String> {
+    let read = |path: &str| -> Result<Option<Vec<u8>>, String> {
+        let failed = |error| format!("could not read {path}: {error}");
+        (!path.is_empty()).then(|| std::fs::read(path).map_err(failed)).transpose()
+    };
+    Ok(capture::http::Tls {
+        cert: read(&call.tls.cert)?,
+        key: read(&call.tls.key)?,
+        ca: read(&call.tls.ca)?,
+    })
+}
+
+/// The URL a source stands for and how long to wait for the answer.
+fn url_of(source: &str, call: &Call) -> Option<(String, Duration)> {
+    let has_scheme = source.contains("://");
+    let looks_like_host = || {
+        let host = source.split('/').next().unwrap_or("");
+        let port = host.rsplit_once(':').map(|(_, port)| port);
+        port.is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if !has_scheme && !looks_like_host() {
+        return None;
+    }
+    let url = if has_scheme { source.to_owned() } else { format!("http://{source}") };
+    let (scheme, rest) = url.split_once("://")?;
+    if !matches!(scheme, "http" | "https" | "https+insecure") {
+        return None;
+    }
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (host, path) = match address.find('/') {
+        Some(at) => address.split_at(at),
+        None => (address, ""),
+    };
+    let path = if matches!(path, "" | "/") { "/debug/pprof/profile" } else { path };
+    let mut parameters: Vec<&str> = query.split('&').filter(|part| !part.is_empty()).collect();
+    let in_url = parameters.iter().find_map(|part| part.strip_prefix("seconds="));
+    let mut seconds = in_url.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    let wanted = format!("seconds={}", call.seconds);
+    if call.seconds > 0 {
+        seconds = call.seconds;
+        parameters.retain(|part| !part.starts_with("seconds="));
+        parameters.push(&wanted);
+    }
+    let timeout = match (call.timeout, seconds) {
+        (timeout @ 1.., _) => Duration::from_secs(timeout.unsigned_abs()),
+        (_, seconds @ 1..) => Duration::from_millis(seconds.unsigned_abs() * 1500),
+        _ => Duration::from_secs(60),
+    };
+    let query = match parameters.is_empty() {
+        true => String::new(),
+        false => format!("?{}", parameters.join("&")),
+    };
+    Some((format!("{scheme}://{host}{path}{query}"), timeout))
+}

@@ -1,0 +1,142 @@
+//! From sources to the one profile that reports are made of: fetched, merged, compared
+//! with a base, symbolized, pruned.
+
+use std::path::{Path, PathBuf};
+
+use analyze::pprof::{filter, labels, merge};
+use model::profile::Mapping;
+use model::{MappingId, Profile, StrId};
+
+use super::demangle;
+use super::fetch::{self, Fetched};
+use super::flags::Call;
+
+/// Fetches and prepares.
+pub(super) fn profile(call: &Call) -> Result<Profile, String> {
+    let (sources, bases) = std::thread::scope(|scope| {
+        let bases = scope.spawn(|| fetch::all(&call.bases, call, "base"));
+        let sources = fetch::all(&call.sources, call, "source");
+        (sources, bases.join().unwrap_or_else(|_| Err("fetching the base failed".to_owned())))
+    });
+    let (sources, bases) = (sources?, bases?);
+    let is_remote = sources.iter().chain(&bases).any(|fetched| fetched.is_remote);
+    let mut profile = merged(sources, call)?;
+    if !bases.is_empty() {
+        let mut base = merged(bases, call)?;
+        if call.is_diff_base {
+            labels::set(&mut base, labels::BASE_LABEL, "true");
+        }
+        if call.config.normalize {
+            merge::normalize(&mut profile, &base)?;
+        }
+        merge::negate(&mut base);
+        profile = merge::combine(vec![profile, base])?;
+    }
+    symbolize(&mut profile, &call.symbolize);
+    // As pprof: expressions that are no expressions drop nothing.
+    let _ = filter::remove_uninteresting(&mut profile);
+    if !call.comment.is_empty() {
+        let comment = profile.strings.intern(&call.comment);
+        profile.comments.push(comment);
+    }
+    if is_remote {
+        save(&profile);
+    }
+    Ok(profile)
+}
+
+fn merged(fetched: Vec<Fetched>, call: &Call) -> Result<Profile, String> {
+    let profiles = fetched.into_iter().map(|fetched| {
+        let mut profile = fetched.profile;
+        name_main_binary(&mut profile, call);
+        profile
+    });
+    merge::combine(profiles.collect())
+}
+
+/// Profiles without mappings get one for everything; the program on the command line
+/// names the first.
+fn name_main_binary(profile: &mut Profile, call: &Call) {
+    if profile.mappings.is_empty() {
+        profile.mappings.push(Mapping { id: 1, ..Mapping::default() });
+        for location in &mut profile.locations {
+            location.mapping = Some(MappingId(0));
+        }
+    }
+    let exec_name = call.exec_name.as_ref().map(|name| profile.strings.intern(name));
+    let build_id = profile.strings.intern(&call.build_id);
+    if let Some(main) = profile.mappings.first_mut() {
+        main.filename = exec_name.unwrap_or(main.filename);
+        if main.build_id == StrId(0) {
+            main.build_id = build_id;
+        }
+    }
+}
+
+fn symbolize(profile: &mut Profile, mode: &str) {
+    let (mut force, mut style) = (false, demangle::Mode::Default);
+    for option in mode.to_lowercase().split(':') {
+        match option.strip_prefix("demangle=").unwrap_or(option) {
+            "" | "local" | "fastlocal" | "remote" | "default" => {}
+            "none" | "no" if option == "none" || option == "no" => return,
+            "force" => force = true,
+            "full" => (force, style) = (true, demangle::Mode::Full),
+            "templates" => (force, style) = (true, demangle::Mode::Templates),
+            "none" => (force, style) = (true, demangle::Mode::None),
+            _ => {
+                eprintln!("ignoring unrecognized symbolization option: {mode}");
+                eprintln!(
+                    "expecting -symbolize=[local|fastlocal|remote|none][:force]\
+                     [:demangle=[none|full|templates|default]"
+                );
+            }
+        }
+    }
+    demangle::apply(profile, force, style);
+}
+
+/// Keeps a copy of what came over the network; a profile cannot be taken twice.
+fn save(profile: &Profile) {
+    let mut prefix = "pprof.".to_owned();
+    if let Some(main) = profile.mappings.first().map(|main| profile.str(main.filename))
+        && let Some(name) = Path::new(main).file_name()
+    {
+        prefix.push_str(&format!("{}.", name.to_string_lossy()));
+    }
+    for value_type in &profile.sample_types {
+        prefix.push_str(&format!("{}.", profile.str(value_type.kind)));
+    }
+    match save_in(&save_dir(), &prefix, &decode::pprof::write(profile)) {
+        Ok(path) => eprintln!("Saved profile in {}", path.display()),
+        Err(error) => eprintln!("Could not save profile: {error}"),
+    }
+}
+
+fn save_dir() -> PathBuf {
+    let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let dirs = [
+        is_set("PPROF_TMPDIR").map(PathBuf::from),
+        is_set("HOME").map(|home| Path::new(&home).join("pprof")),
+    ];
+    for dir in dirs.into_iter().flatten() {
+        match std::fs::create_dir_all(&dir) {
+            Ok(()) => return dir,
+            Err(error) => eprintln!("Could not use temp dir {}: {error}", dir.display()),
+        }
+    }
+    std::env::temp_dir()
+}
+
+/// Writes a file with the next free number.
+pub(super) fn save_in(dir: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    use std::io::{ErrorKind, Write};
+    for number in 1..10_000 {
+        let path = dir.join(format!("{prefix}{number:03}.pb.gz"));
+        match std::fs::File::create_new(&path) {
+            Ok(mut file) => return file.write_all(bytes).map(|()| path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(std::io::Error::other(format!("{} holds too many profiles", dir.display())))
+}
