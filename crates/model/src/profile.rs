@@ -5,6 +5,8 @@
 //! lines per location for inlined calls) so that reading and writing pprof loses
 //! nothing. Stacks are interned and leaf first; samples refer to them by id.
 
+use std::hash::{BuildHasher, Hasher};
+
 use ahash::RandomState;
 use hashbrown::HashTable;
 
@@ -125,8 +127,9 @@ pub struct Label {
 pub struct Stacks {
     frames: Vec<LocationId>,
     ends: Vec<u32>,
-    /// Ids by content; behind `frames` when `indexed` is below their number.
-    index: HashTable<u32>,
+    /// Hashes and ids; behind `frames` when `indexed` is below their number. Hashes are
+    /// kept because computing them anew when the table grows costs more than the table.
+    index: HashTable<(u32, u32)>,
     indexed: usize,
     hasher: RandomState,
 }
@@ -143,13 +146,26 @@ impl Stacks {
     /// When all stacks together exceed 2^32 frames; decoders bound their input.
     pub fn intern(&mut self, stack: &[LocationId]) -> StackId {
         self.catch_up();
-        let hash = self.hasher.hash_one(stack);
-        if let Some(&id) = self.index.find(hash, |&id| self.get(StackId(id)) == stack) {
+        let hash = self.hash(stack);
+        let is_same = |&(known, id): &(u32, u32)| known == hash && self.get(StackId(id)) == stack;
+        if let Some(&(_, id)) = self.index.find(spread(hash), is_same) {
             return StackId(id);
         }
         let id = self.push(stack);
         self.insert(id, hash);
         id
+    }
+
+    fn hash(&self, stack: &[LocationId]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        let (pairs, rest) = stack.as_chunks::<2>();
+        for [first, second] in pairs {
+            hasher.write_u64(u64::from(first.0) << 32 | u64::from(second.0));
+        }
+        for last in rest {
+            hasher.write_u64(u64::from(last.0) | 1 << 63);
+        }
+        hasher.finish() as u32
     }
 
     fn push(&mut self, stack: &[LocationId]) -> StackId {
@@ -159,15 +175,14 @@ impl Stacks {
         id
     }
 
-    fn insert(&mut self, id: StackId, hash: u64) {
-        let Stacks { frames, ends, index, hasher, .. } = self;
-        index.insert_unique(hash, id.0, |&id| hasher.hash_one(slice(frames, ends, StackId(id))));
+    fn insert(&mut self, id: StackId, hash: u32) {
+        self.index.insert_unique(spread(hash), (hash, id.0), |&(hash, _)| spread(hash));
         self.indexed += 1;
     }
 
     fn catch_up(&mut self) {
         while let Some(id) = (self.indexed < self.ends.len()).then_some(self.indexed as u32) {
-            let hash = self.hasher.hash_one(self.get(StackId(id)));
+            let hash = self.hash(self.get(StackId(id)));
             self.insert(StackId(id), hash);
         }
     }
@@ -198,6 +213,11 @@ impl Stacks {
     pub fn frame_count(&self) -> usize {
         self.frames.len()
     }
+}
+
+/// A hash for the table, which looks at the upper and the lower bits.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn slice<'a>(frames: &'a [LocationId], ends: &[u32], id: StackId) -> &'a [LocationId] {

@@ -271,6 +271,10 @@ struct Merger {
     locations: AHashMap<LocationKey, LocationId>,
     label_sets: AHashMap<Box<[Label]>, u32>,
     samples: AHashMap<(StackId, u32), u32>,
+    /// Scratch.
+    stack: Vec<LocationId>,
+    /// Scratch.
+    values: Vec<i64>,
 }
 
 /// The merged parts for those of one source, as far as they were needed.
@@ -305,6 +309,7 @@ impl Merger {
             // The first mapping is the program itself and stays the first.
             self.mapping(source, &mut names, MappingId(0));
         }
+        self.samples.reserve(source.samples.len());
         let mut labels = Vec::new();
         for (sample, stack) in source.samples.ids().zip(&source.samples.stacks) {
             if source.samples.row(sample).all(|value| value == 0) {
@@ -347,8 +352,9 @@ impl Merger {
                 }
             }
             std::collections::hash_map::Entry::Vacant(new) => {
-                let values: Vec<i64> = values.collect();
-                new.insert(samples.push(stack, &values, labels).0);
+                self.values.clear();
+                self.values.extend(values);
+                new.insert(samples.push(stack, &self.values, labels).0);
             }
         }
     }
@@ -365,18 +371,21 @@ impl Merger {
         if let Some(known) = at(&names.stacks, id.0) {
             return known;
         }
-        let frames = source.stacks.get(id).iter();
-        let stack: Vec<LocationId> =
-            frames.map(|location| self.location(source, names, *location)).collect();
+        let mut stack = std::mem::take(&mut self.stack);
+        stack.clear();
+        for location in source.stacks.get(id) {
+            stack.push(match at(&names.locations, location.0) {
+                Some(known) => known,
+                None => self.location(source, names, *location),
+            });
+        }
         let new = self.profile.stacks.intern(&stack);
+        self.stack = stack;
         put(&mut names.stacks, id.0, new);
         new
     }
 
     fn location(&mut self, source: &Profile, names: &mut Renaming, id: LocationId) -> LocationId {
-        if let Some(known) = at(&names.locations, id.0) {
-            return known;
-        }
         let Some(old) = source.locations.get(id.0 as usize) else { return id };
         let (mapping, offset) = match old.mapping {
             Some(mapping) => self.mapping(source, names, mapping),

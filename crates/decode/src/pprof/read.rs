@@ -14,7 +14,7 @@ use model::{
 
 use super::PprofError;
 use super::stream::{self, Field, FieldStream};
-use super::wire::{Fields, Value, numbers};
+use super::wire::{Fields, Value, each_number};
 use crate::compress;
 
 /// Limits of a read.
@@ -131,6 +131,7 @@ struct ShortIds {
 const LARGE: u32 = 1 << 31;
 
 impl ShortIds {
+    #[inline]
     fn short(&mut self, id: u64) -> u32 {
         if id < u64::from(LARGE) {
             return id as u32;
@@ -289,19 +290,20 @@ impl Builder {
     }
 
     fn sample(&mut self, (bytes, base): Part<'_>) -> Result<(), PprofError> {
-        let scratch = &mut self.scratch;
+        let Builder { scratch, short_ids, .. } = self;
         scratch.clear();
         let mut fields = Fields::new(bytes, base);
         while let Some(field) = fields.next() {
             match field? {
-                (1, value) => numbers(value, &mut scratch.ids)?,
-                (2, value) => numbers(value, &mut scratch.values)?,
+                (1, value) => {
+                    each_number(value, |id| scratch.stack.push(LocationId(short_ids.short(id))))?;
+                }
+                (2, value) => {
+                    each_number(value, |value| scratch.values.push(value.cast_signed()))?;
+                }
                 (3, Value::Bytes(bytes, at)) => scratch.labels.extend(label((bytes, at))?),
                 _ => {}
             }
-        }
-        for &id in &scratch.ids {
-            scratch.stack.push(LocationId(self.short_ids.short(id)));
         }
         let found = scratch.values.len();
         let expected = *self.value_count.get_or_insert(found);
@@ -312,9 +314,8 @@ impl Builder {
         if profile.samples.is_empty() {
             profile.samples.values.resize_with(found, Vec::new);
         }
-        scratch.signed.extend(scratch.values.iter().map(|value| value.cast_signed()));
         let stack = profile.stacks.intern(&scratch.stack);
-        profile.samples.push(stack, &scratch.signed, &scratch.labels);
+        profile.samples.push(stack, &scratch.values, &scratch.labels);
         Ok(())
     }
 
@@ -493,18 +494,14 @@ fn label((bytes, base): Part<'_>) -> Result<Option<Label>, PprofError> {
 /// Buffers of one sample, reused.
 #[derive(Default)]
 struct Scratch {
-    ids: Vec<u64>,
-    values: Vec<u64>,
-    signed: Vec<i64>,
+    values: Vec<i64>,
     stack: Vec<LocationId>,
     labels: Vec<Label>,
 }
 
 impl Scratch {
     fn clear(&mut self) {
-        self.ids.clear();
         self.values.clear();
-        self.signed.clear();
         self.stack.clear();
         self.labels.clear();
     }

@@ -73,32 +73,56 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The number at the start of `bytes` and its length. Most take one byte or two.
-#[inline]
+/// The number at the start of `bytes` and its length. Most take up to four bytes.
+#[inline(always)]
 pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
-    match bytes {
-        [a, ..] if *a < 0x80 => Some((u64::from(*a), 1)),
-        [a, b, ..] if *b < 0x80 => Some((u64::from(*a & 0x7f) | u64::from(*b) << 7, 2)),
-        [a, b, c, ..] if *c < 0x80 => {
-            Some((u64::from(*a & 0x7f) | u64::from(*b & 0x7f) << 7 | u64::from(*c) << 14, 3))
+    if let Some(&[a, b, c, d]) = bytes.first_chunk::<4>() {
+        if a < 0x80 {
+            return Some((u64::from(a), 1));
         }
-        _ => Bytes(bytes).uvarint(0),
+        let low = u64::from(a & 0x7f);
+        if b < 0x80 {
+            return Some((low | u64::from(b) << 7, 2));
+        }
+        let low = low | u64::from(b & 0x7f) << 7;
+        if c < 0x80 {
+            return Some((low | u64::from(c) << 14, 3));
+        }
+        if d < 0x80 {
+            return Some((low | u64::from(c & 0x7f) << 14 | u64::from(d) << 21, 4));
+        }
     }
+    long_varint(bytes)
 }
 
-/// Appends the numbers of a repeated field, packed or not.
-pub(super) fn numbers(value: Value<'_>, into: &mut Vec<u64>) -> Result<(), PprofError> {
+#[cold]
+fn long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    Bytes(bytes).uvarint(0)
+}
+
+/// Calls `each` with the numbers of a repeated field, packed or not.
+#[inline]
+pub(super) fn each_number(value: Value<'_>, mut each: impl FnMut(u64)) -> Result<(), PprofError> {
     match value {
-        Value::Varint(number) => into.push(number),
-        Value::Bytes(bytes, base) => {
-            let mut packed = Fields::new(bytes, base);
-            while packed.at < bytes.len() {
-                into.push(packed.varint()?);
+        Value::Varint(number) => each(number),
+        Value::Bytes(mut bytes, base) => {
+            let whole = bytes.len();
+            while !bytes.is_empty() {
+                let damaged =
+                    || PprofError::Damaged { what: "a number", offset: base + whole - bytes.len() };
+                let (number, len) = varint(bytes).ok_or_else(damaged)?;
+                each(number);
+                bytes = bytes.get(len..).unwrap_or(&[]);
             }
         }
         Value::Fixed => {}
     }
     Ok(())
+}
+
+/// Appends the numbers of a repeated field, packed or not.
+pub(super) fn numbers(value: Value<'_>, into: &mut Vec<u64>) -> Result<(), PprofError> {
+    each_number(value, |number| into.push(number))
 }
 
 /// Writes a varint.

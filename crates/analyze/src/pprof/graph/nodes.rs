@@ -12,11 +12,15 @@ use crate::pprof::paths;
 pub struct Nodes {
     /// Distinct nodes.
     pub infos: Vec<NodeInfo>,
+    /// The only node of a location, or [`SEVERAL`]: most have one, and need one look.
+    only: Vec<u32>,
     starts: Vec<u32>,
     places: Vec<u32>,
     /// Some location has several lines.
     pub has_inlines: bool,
 }
+
+const SEVERAL: u32 = u32::MAX;
 
 /// How file and object names go into nodes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +56,8 @@ impl Nodes {
                 add(NodeInfo { address: location.address.0, objfile, ..NodeInfo::default() });
             }
             nodes.has_inlines |= location.lines.len() > 1;
+            let only = nodes.places.last().copied().filter(|_| location.lines.len() < 2);
+            nodes.only.push(only.unwrap_or(SEVERAL));
             nodes.starts.push(nodes.places.len() as u32);
         }
         profile.locations = locations;
@@ -62,6 +68,13 @@ impl Nodes {
     #[inline]
     pub fn of_location(&self, location: LocationId) -> &[u32] {
         let index = location.0 as usize;
+        match self.only.get(index..=index) {
+            Some(only) if only != [SEVERAL] => only,
+            _ => self.several(index),
+        }
+    }
+
+    fn several(&self, index: usize) -> &[u32] {
         match self.starts.get(index..index + 2) {
             Some(&[start, end]) => self.places.get(start as usize..end as usize).unwrap_or(&[]),
             _ => &[],

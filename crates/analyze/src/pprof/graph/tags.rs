@@ -114,58 +114,63 @@ impl Graph {
         for id in wanted {
             is_wanted.iter_mut().skip(id.0 as usize).take(1).for_each(|flag| *flag = true);
         }
+        let is_wanted = |id: &NodeId| is_wanted.get(id.0 as usize) == Some(&true);
         let (sets, weights) = weigh(report);
+        // By node and set first: names are compared once a set, not once a sample.
+        let mut sums: AHashMap<(NodeId, u32), (Weight, Weight)> = AHashMap::new();
         let mut path = Vec::new();
+        let mut leaf = None;
         let mut last_stack = None;
         for ((stack, set), weight) in weights {
-            let Some(set) = sets.get(set as usize) else { continue };
             if last_stack != Some(stack) {
                 self.path(&report.profile, nodes, stack, &mut path);
-                let leaf = path.last().copied();
-                path.retain(|id| is_wanted.get(id.0 as usize) == Some(&true));
+                leaf = path.last().copied().filter(is_wanted);
+                path.retain(is_wanted);
                 path.sort_unstable();
                 path.dedup();
-                // The leaf comes once more, as the last.
-                let leaf = leaf.filter(|id| is_wanted.get(id.0 as usize) == Some(&true));
-                path.push(leaf.unwrap_or(NodeId(u32::MAX)));
                 last_stack = Some(stack);
             }
-            for (index, id) in path.iter().enumerate() {
-                if let Some(node) = tags.get_mut(id) {
-                    add(node, set, weight, index + 1 == path.len());
-                }
+            for id in &path {
+                let (_, cum) = sums.entry((*id, set)).or_default();
+                cum.add(weight.value, weight.div);
+            }
+            if let Some(id) = leaf {
+                let (flat, _) = sums.entry((id, set)).or_default();
+                flat.add(weight.value, weight.div);
+            }
+        }
+        for ((id, set), (flat, cum)) in sums {
+            if let Some((node, set)) = tags.get_mut(&id).zip(sets.get(set as usize)) {
+                add(node, set, flat, cum);
             }
         }
         tags
     }
 }
 
-fn add(node: &mut NodeTags, set: &TagSet, weight: Weight, is_flat: bool) {
+fn add(node: &mut NodeTags, set: &TagSet, flat: Weight, cum: Weight) {
+    let add_to = |tag: &mut Tag| {
+        tag.add(flat, true);
+        tag.add(cum, false);
+    };
     if !set.text.is_empty() {
-        let tag = node
-            .labels
-            .entry(set.text.clone())
-            .or_insert_with(|| Tag { name: set.text.clone(), ..Tag::default() });
-        tag.add(weight, is_flat);
+        add_to(
+            node.labels
+                .entry(set.text.clone())
+                .or_insert_with(|| Tag { name: set.text.clone(), ..Tag::default() }),
+        );
     }
     if set.numbers.is_empty() {
         return;
     }
-    if !node.numbers.contains_key(&set.text) {
-        node.numbers.insert(set.text.clone(), BTreeMap::new());
-    }
-    let Some(numbers) = node.numbers.get_mut(&set.text) else { return };
+    let numbers = node.numbers.entry(set.text.clone()).or_default();
     for (name, unit, value) in &set.numbers {
-        let tag = match numbers.get_mut(name) {
-            Some(tag) => tag,
-            None => numbers.entry(name.clone()).or_insert_with(|| Tag {
-                name: name.clone(),
-                unit: unit.clone(),
-                value: *value,
-                ..Tag::default()
-            }),
-        };
-        tag.add(weight, is_flat);
+        add_to(numbers.entry(name.clone()).or_insert_with(|| Tag {
+            name: name.clone(),
+            unit: unit.clone(),
+            value: *value,
+            ..Tag::default()
+        }));
     }
 }
 
