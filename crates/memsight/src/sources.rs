@@ -45,7 +45,7 @@ fn no_file(source: &str) -> String {
 }
 
 fn decoded(source: &str, bytes: &[u8]) -> Result<Profile, Failure> {
-    let parsed = decode::pprof::read(bytes).with_context(|| source.to_owned())?;
+    let parsed = decode::profile::read(bytes).with_context(|| source.to_owned())?;
     for warning in &parsed.warnings {
         eprintln!("memsight: {source}: {warning}");
     }

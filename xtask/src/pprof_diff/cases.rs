@@ -122,6 +122,37 @@ const OTHERS: [&str; 22] = [
     "-top missing.pb.gz heap.pb.gz",
 ];
 
+/// Formats of before profile.proto; without symbols, since addresses are made up.
+const LEGACY: [&str; 27] = [
+    "heap.debug1.txt",
+    "allocs.debug1.txt",
+    "goroutine.debug1.txt",
+    "mutex.debug1.txt",
+    "block.debug1.txt",
+    "threadcreate.debug1.txt",
+    "tcmalloc.heap",
+    "tcmalloc2.heap",
+    "heapz.heap",
+    "growthz.heap",
+    "fragmentationz.heap",
+    "alloc-tcmalloc.heap",
+    "alloc-tcmalloc2.heap",
+    "alloc-heapz.heap",
+    "alloc-growthz.heap",
+    "alloc-fragmentationz.heap",
+    "cpp.contention",
+    "cpp.thread",
+    "java.heap",
+    "java.contention",
+    "cpu32le.prof",
+    "cpu32be.prof",
+    "cpu64le.prof",
+    "cpu64be.prof",
+    "java-cpu32le.prof",
+    "java-cpu64be.prof",
+    "java-cpu64le.prof",
+];
+
 /// All cases as arguments.
 pub(super) fn all() -> Vec<Vec<String>> {
     let mut lines: Vec<String> = OTHERS.iter().map(|line| (*line).to_owned()).collect();
@@ -139,5 +170,9 @@ pub(super) fn all() -> Vec<Vec<String>> {
             lines.push(format!("{report} -cum -lines -nodecount=20 {sources}"));
         }
     }
+    for report in ["-raw", "-top", "-traces", "-proto", "-tree -addresses"] {
+        lines.extend(LEGACY.map(|profile| format!("{report} -symbolize=none {profile}")));
+    }
+    lines.extend(LEGACY.iter().skip(6).map(|profile| format!("-raw {profile}")));
     lines.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
 }

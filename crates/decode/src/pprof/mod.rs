@@ -25,6 +25,9 @@ pub enum PprofError {
     /// Two profiles end to end.
     #[error("two profiles one after the other; give each its own file")]
     Concatenated,
+    /// A text format is damaged.
+    #[error("{0}")]
+    Malformed(String),
     /// The compressed stream is damaged.
     #[error("damaged compressed stream: {0}")]
     Gzip(String),

@@ -53,19 +53,21 @@ pub fn read(bytes: &[u8]) -> Result<Parsed, PprofError> {
 /// As [`read`].
 pub fn read_with(bytes: &[u8], options: Options) -> Result<Parsed, PprofError> {
     let reader = compress::reader(bytes).map_err(|error| PprofError::Gzip(error.to_string()))?;
-    read_plain(Vec::new(), reader, options)
+    read_plain(Vec::new(), reader, options, false)
 }
 
-/// Reads an inflated profile: `head`, then the rest.
+/// Reads an inflated profile: `head`, then the rest. `is_truncated` says that it is known
+/// to end early.
 pub(crate) fn read_plain(
     head: Vec<u8>,
     rest: impl Read,
     options: Options,
+    is_truncated: bool,
 ) -> Result<Parsed, PprofError> {
     let mut fields = FieldStream::new(head, rest, options.inflated_bytes_max);
     let mut builder = Builder::default();
     let result = builder.take_all(&mut fields);
-    builder.is_truncated = fields.is_truncated;
+    builder.is_truncated = is_truncated || fields.is_truncated;
     match result {
         Err(error @ (PprofError::TooLarge(_) | PprofError::Gzip(_))) => return Err(error),
         Err(error) if !builder.is_truncated => return Err(error),

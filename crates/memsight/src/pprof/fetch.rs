@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use decode::pprof::Parsed;
 use model::Profile;
 
 use super::flags::Call;
@@ -65,12 +64,12 @@ pub(super) fn all(sources: &[String], call: &Call, what: &str) -> Result<Vec<Fet
 
 fn one(source: &str, call: &Call) -> Result<Fetched, String> {
     if source == "-" {
-        let profile = parsed(source, std::io::stdin().lock())?;
+        let profile = parsed(source, std::io::stdin().lock(), call)?;
         return Ok(Fetched { profile, is_remote: false });
     }
     if Path::new(source).exists() {
         let file = File::open(source).map_err(|error| format!("open {source}: {error}"))?;
-        return Ok(Fetched { profile: parsed(source, file)?, is_remote: false });
+        return Ok(Fetched { profile: parsed(source, file, call)?, is_remote: false });
     }
     if let Some((url, timeout)) = url_of(source, call) {
         eprintln!("Fetching profile over HTTP from {url}");
@@ -78,7 +77,7 @@ fn one(source: &str, call: &Call) -> Result<Fetched, String> {
             eprintln!("Please wait... ({}s)", call.seconds);
         }
         let body = capture::http::fetch(&url, timeout, &tls(call)?).map_err(|e| e.to_string())?;
-        return Ok(Fetched { profile: parsed(source, Cursor::new(body))?, is_remote: true });
+        return Ok(Fetched { profile: parsed(source, Cursor::new(body), call)?, is_remote: true });
     }
     let is_live = source.starts_with("name:") || source.parse::<u32>().is_ok();
     if is_live && let Ok(spec) = model::TargetSpec::parse(source) {
@@ -89,11 +88,20 @@ fn one(source: &str, call: &Call) -> Result<Fetched, String> {
     Err(format!("open {source}: no such file or directory"))
 }
 
-fn parsed(source: &str, input: impl Read) -> Result<Profile, String> {
-    let Parsed { profile, warnings } =
-        decode::profile::read(input).map_err(|error| format!("parsing profile: {error}"))?;
-    for warning in warnings {
+fn parsed(source: &str, input: impl Read, call: &Call) -> Result<Profile, String> {
+    let any = decode::profile::read_with_names(input)
+        .map_err(|error| format!("parsing profile: {error}"))?;
+    for warning in &any.warnings {
         eprintln!("{source}: {warning}");
+    }
+    let mut profile = any.profile;
+    let is_raw = matches!(call.symbolize.as_str(), "none" | "no");
+    if !any.names.is_empty() && !is_raw {
+        any.names.label(&mut profile);
+        // A program on the command line knows more than the text.
+        if call.exec_name.is_none() {
+            any.names.name(&mut profile);
+        }
     }
     Ok(profile)
 }
