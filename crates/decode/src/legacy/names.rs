@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use model::profile::Location;
 use model::{Function, FunctionId, Label, LabelValue, Line, LocationId, Profile};
 
 /// Names and labels beside a profile.
@@ -20,6 +21,25 @@ struct TextFrame {
     function: String,
     file: String,
     line: i64,
+}
+
+/// What is known of a location.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unnamed,
+    /// A frame of the runtime, which texts hide at the leaf.
+    Runtime,
+    Named,
+}
+
+impl Kind {
+    fn of(profile: &Profile, location: &Location) -> Kind {
+        let Some(line) = location.lines.first() else { return Kind::Unnamed };
+        let function = profile.functions.get(line.function.0 as usize);
+        let name = function.map_or("", |function| profile.str(function.name));
+        let is_runtime = name.starts_with("runtime.") || name.starts_with("internal/runtime/");
+        if is_runtime { Kind::Runtime } else { Kind::Named }
+    }
 }
 
 impl TextNames {
@@ -83,15 +103,20 @@ impl TextNames {
             location.lines = vec![Line { function, line: frame.line, column: 0 }];
         }
         profile.locations = locations;
-        let is_named = |id: &LocationId| {
-            profile.locations.get(id.0 as usize).is_some_and(|location| !location.lines.is_empty())
-        };
+        let kinds: Vec<Kind> =
+            profile.locations.iter().map(|location| Kind::of(profile, location)).collect();
+        let kind = |id: &LocationId| kinds.get(id.0 as usize).copied().unwrap_or(Kind::Unnamed);
         let mut stacks = Vec::with_capacity(profile.samples.len());
         for stack in &profile.samples.stacks {
             let frames = profile.stacks.get(*stack);
-            let first = frames.iter().position(is_named).unwrap_or(0);
-            let last = frames.iter().rposition(is_named).unwrap_or(frames.len());
-            stacks.push(frames.get(first..=last).unwrap_or(frames).to_vec());
+            // A runtime frame may have its name from another stack; what lies below the
+            // hidden part is hidden too.
+            let hidden = frames.iter().take_while(|id| kind(id) != Kind::Named).collect::<Vec<_>>();
+            let first =
+                hidden.iter().rposition(|id| kind(id) == Kind::Unnamed).map_or(0, |i| i + 1);
+            let last = frames.iter().rposition(|id| kind(id) != Kind::Unnamed);
+            let named = last.and_then(|last| frames.get(first..=last));
+            stacks.push(named.unwrap_or(frames).to_vec());
         }
         profile.samples.stacks = stacks.iter().map(|stack| profile.stacks.intern(stack)).collect();
     }
