@@ -6,6 +6,7 @@ pub mod goroutines;
 pub mod json;
 pub mod observation;
 pub mod paint;
+pub mod picture;
 pub mod pprof;
 pub mod profile;
 pub mod quantity;

@@ -49,6 +49,8 @@ pub struct Report {
     pub config: Config,
     /// What is drawn.
     pub format: Format,
+    /// Name of the command.
+    pub command: String,
     /// What functions the command asks for.
     pub symbol: Option<Pattern>,
     /// Sum of all values before the filters, or of the base of a difference.
@@ -118,6 +120,7 @@ impl Report {
             sample_unit: profile.str(value_type.unit).to_owned(),
             output_unit: config.unit.clone(),
             format: command.format,
+            command: command.name.clone(),
             symbol: symbol.transpose()?,
             total: 0,
             label_units,

@@ -9,6 +9,27 @@ pub(super) enum Output {
     Text,
     /// Data that must not reach a terminal; the ending of the file it goes to instead.
     File(&'static str),
+    /// A file with this ending, opened by the first of these programs that starts.
+    Viewer(&'static str, Viewer),
+}
+
+/// Who opens a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Viewer {
+    /// The web browser.
+    Browser,
+    /// A program.
+    Program(&'static str),
+}
+
+/// What a call graph is drawn as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Image {
+    Svg,
+    Png,
+    Gif,
+    Pdf,
+    Ps,
 }
 
 /// A command.
@@ -19,6 +40,8 @@ pub(super) struct CommandInfo {
     pub(super) output: Output,
     pub(super) has_argument: bool,
     pub(super) description: &'static str,
+    /// The picture that is made of the graph.
+    pub(super) image: Option<Image>,
     help: Help,
 }
 
@@ -38,7 +61,7 @@ const fn report(
     description: &'static str,
 ) -> CommandInfo {
     let help = Help::Report { cum, redirect: true };
-    CommandInfo { name, format, output, has_argument: false, description, help }
+    CommandInfo { name, format, output, has_argument: false, description, image: None, help }
 }
 
 const fn plain(
@@ -47,12 +70,29 @@ const fn plain(
     output: Output,
     description: &'static str,
 ) -> CommandInfo {
-    CommandInfo { name, format, output, has_argument: false, description, help: Help::None }
+    let help = Help::None;
+    CommandInfo { name, format, output, has_argument: false, description, image: None, help }
+}
+
+const fn picture(
+    name: &'static str,
+    image: Image,
+    output: Output,
+    description: &'static str,
+) -> CommandInfo {
+    let redirect = matches!(output, Output::File(_));
+    let help = Help::Report { cum: false, redirect };
+    let image = Some(image);
+    CommandInfo { name, format: Format::Dot, output, has_argument: false, description, image, help }
+}
+
+const fn viewed(ending: &'static str, program: &'static str) -> Output {
+    Output::Viewer(ending, Viewer::Program(program))
 }
 
 const TABLE: &str = "Outputs top entries in text form";
 
-pub(super) static COMMANDS: [CommandInfo; 15] = [
+pub(super) static COMMANDS: [CommandInfo; 25] = [
     plain("comments", Format::Comments, Output::Text, "Output all profile comments"),
     CommandInfo {
         name: "disasm",
@@ -60,6 +100,7 @@ pub(super) static COMMANDS: [CommandInfo; 15] = [
         output: Output::Text,
         has_argument: true,
         description: "Output assembly listings annotated with samples",
+        image: None,
         help: Help::Listing { redirect: true },
     },
     report("dot", Format::Dot, Output::Text, false, "Outputs a graph in DOT format"),
@@ -69,6 +110,7 @@ pub(super) static COMMANDS: [CommandInfo; 15] = [
         output: Output::Text,
         has_argument: true,
         description: "Output annotated source for functions matching regexp",
+        image: None,
         help: Help::Listing { redirect: false },
     },
     CommandInfo {
@@ -77,6 +119,7 @@ pub(super) static COMMANDS: [CommandInfo; 15] = [
         output: Output::Text,
         has_argument: true,
         description: "Output callers/callees of functions matching regexp",
+        image: None,
         help: Help::Text(
             "peek func_regex\nDisplay callers and callees of functions matching func_regex.",
         ),
@@ -88,6 +131,7 @@ pub(super) static COMMANDS: [CommandInfo; 15] = [
         output: Output::Text,
         has_argument: false,
         description: "Outputs all tags in the profile",
+        image: None,
         help: Help::Text(
             "tags [tag_regex]* [-ignore_regex]* [>file]\n\
              List tags with key:value matching tag_regex and exclude ignore_regex.",
@@ -119,10 +163,34 @@ pub(super) static COMMANDS: [CommandInfo; 15] = [
     CommandInfo {
         name: "weblist",
         format: Format::WebList,
-        output: Output::File("html"),
+        output: Output::Viewer("html", Viewer::Browser),
         has_argument: true,
         description: "Display annotated source in a web browser",
+        image: None,
         help: Help::Listing { redirect: false },
+    },
+    picture("svg", Image::Svg, Output::File("svg"), "Outputs a graph in SVG format"),
+    picture("png", Image::Png, Output::File("png"), "Outputs a graph image in PNG format"),
+    picture("gif", Image::Gif, Output::File("gif"), "Outputs a graph image in GIF format"),
+    picture("pdf", Image::Pdf, Output::File("pdf"), "Outputs a graph in PDF format"),
+    picture("ps", Image::Ps, Output::File("ps"), "Outputs a graph in PS format"),
+    picture(
+        "web",
+        Image::Svg,
+        Output::Viewer("svg", Viewer::Browser),
+        "Visualize graph through web browser",
+    ),
+    picture("eog", Image::Svg, viewed("svg", "eog"), "Visualize graph through eog"),
+    picture("evince", Image::Pdf, viewed("pdf", "evince"), "Visualize graph through evince"),
+    picture("gv", Image::Ps, viewed("ps", "gv"), "Visualize graph through gv"),
+    CommandInfo {
+        name: "kcachegrind",
+        format: Format::Callgrind,
+        output: viewed("grind", "kcachegrind"),
+        has_argument: false,
+        description: "Visualize report in KCachegrind",
+        image: None,
+        help: Help::Report { cum: false, redirect: false },
     },
 ];
 

@@ -2,36 +2,93 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use analyze::pprof::graph::go_int;
 use analyze::pprof::report::Command;
 use analyze::pprof::{Config, Format, Report};
 use model::Profile;
+use render::picture::{self, Scene};
 use render::pprof::ReportError;
+use render::pprof::dot::Picture;
 
-use super::commands::{self, Output};
+use super::commands::{self, Image, Output, Viewer};
 use super::source_files::SourceSearch;
 use super::times;
 
 /// Makes a report of `profile` and writes it to the chosen output.
 pub(super) fn report(profile: Profile, command: &Command, config: &Config) -> Result<(), String> {
-    let output = match (config.output.as_str(), commands::find(&command.name)) {
-        ("", Some(info)) => match info.output {
-            Output::File(ending) if io::stdout().is_terminal() => format!("profile001.{ending}"),
-            _ => String::new(),
-        },
-        (path, _) => path.to_owned(),
-    };
     // Nothing is created before the report is known to be possible.
     let mut report = prepared(profile, command, config)?;
-    if output.is_empty() {
-        let mut out = BufWriter::with_capacity(256 << 10, io::stdout().lock());
-        return finish(draw(&mut report, &mut out).and_then(|()| Ok(out.flush()?)));
+    let kind = commands::find(&command.name).map_or(Output::Text, |info| info.output);
+    match kind {
+        _ if !config.output.is_empty() => {
+            eprintln!("Generating report in {}", config.output);
+            let failed = |error| format!("open {}: {error}", config.output);
+            to_file(&mut report, File::create(&config.output).map_err(failed)?)
+        }
+        Output::Viewer(ending, viewer) => {
+            let (path, file) = numbered(&std::env::temp_dir(), "pprof", ending)?;
+            let shown = to_file(&mut report, file).and_then(|()| view(viewer, &path));
+            // The viewer has read it by now, or never will.
+            let _ = std::fs::remove_file(&path);
+            shown
+        }
+        Output::File(ending) if io::stdout().is_terminal() => {
+            let (path, file) = numbered(Path::new(""), "profile", ending)?;
+            eprintln!("Generating report in {}", path.display());
+            to_file(&mut report, file)
+        }
+        Output::File(_) | Output::Text => {
+            let mut out = BufWriter::with_capacity(256 << 10, io::stdout().lock());
+            finish(draw(&mut report, &mut out).and_then(|()| Ok(out.flush()?)))
+        }
     }
-    eprintln!("Generating report in {output}");
-    let file = File::create(&output).map_err(|error| format!("open {output}: {error}"))?;
+}
+
+fn to_file(report: &mut Report, file: File) -> Result<(), String> {
     let mut out = BufWriter::with_capacity(256 << 10, file);
-    finish(draw(&mut report, &mut out).and_then(|()| Ok(out.flush()?)))
+    finish(draw(report, &mut out).and_then(|()| Ok(out.flush()?)))
+}
+
+/// A new file with the next free number.
+fn numbered(dir: &Path, prefix: &str, ending: &str) -> Result<(PathBuf, File), String> {
+    for number in 1..10_000 {
+        let path = dir.join(format!("{prefix}{number:03}.{ending}"));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        }
+    }
+    Err(format!("could not create file of the form {prefix}NNN.{ending}"))
+}
+
+/// Opens a file with the first program that starts, and waits for it.
+fn view(viewer: Viewer, path: &Path) -> Result<(), String> {
+    let browser = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
+    let programs: Vec<String> = match viewer {
+        Viewer::Program(program) => vec![program.to_owned()],
+        Viewer::Browser => {
+            let known = ["chrome", "google-chrome", "chromium", "firefox", "sensible-browser"];
+            let desktop = std::env::var_os("DISPLAY").map(|_| "xdg-open".to_owned());
+            browser.into_iter().chain(known.map(str::to_owned)).chain(desktop).collect()
+        }
+    };
+    for program in &programs {
+        let mut words = program.split_whitespace();
+        let Some(name) = words.next() else { continue };
+        if let Ok(mut child) = std::process::Command::new(name).args(words).arg(path).spawn() {
+            let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
+            // A browser hands the file to a window that runs already.
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            return match status.success() {
+                true => Ok(()),
+                false => Err(format!("{name}: {status}")),
+            };
+        }
+    }
+    Err(format!("no program to show it: tried {}", programs.join(", ")))
 }
 
 fn finish(result: Result<(), ReportError>) -> Result<(), String> {
@@ -57,7 +114,19 @@ pub(super) fn prepared(
 
 /// Draws a report.
 pub(super) fn draw(report: &mut Report, out: &mut dyn Write) -> Result<(), ReportError> {
+    let image = commands::find(&report.command).and_then(|command| command.image);
     match report.format {
+        Format::Dot if image.is_some() => {
+            let scene = Scene::of(&Picture::of(report));
+            let bytes = match image {
+                Some(Image::Png) => picture::png(&scene).map_err(ReportError::Refused)?,
+                Some(Image::Gif) => picture::gif(&scene).map_err(ReportError::Refused)?,
+                Some(Image::Pdf) => picture::pdf(&scene),
+                Some(Image::Ps) => picture::ps(&scene).into_bytes(),
+                Some(Image::Svg) | None => picture::svg(&scene).into_bytes(),
+            };
+            out.write_all(&bytes)?;
+        }
         Format::Proto => {
             let ratio = report.config.divide_by;
             if ratio != 1.0 {

@@ -1,4 +1,4 @@
-//! `dot`: the call graph for graphviz, as pprof writes it.
+//! The call graph as a picture, and `dot`: that picture for graphviz, as pprof writes it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,108 +12,247 @@ use analyze::pprof::{Report, paths};
 use regex::Regex;
 
 pub(super) fn write(report: &mut Report, out: &mut dyn Write) -> io::Result<()> {
-    let trimmed = report.trimmed_graph();
-    Dot { report, trimmed: &trimmed }.write(out)
+    Picture::of(report).write_dot(out)
 }
 
-struct Dot<'a> {
+/// A call graph with its texts and colours, not yet laid out.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    /// Name of the program; empty when unknown.
+    pub title: String,
+    /// Lines of the legend.
+    pub legend: Vec<String>,
+    /// Functions, most important first.
+    pub nodes: Vec<PictureNode>,
+    /// Calls, heaviest first.
+    pub edges: Vec<PictureEdge>,
+}
+
+/// A box with a function.
+#[derive(Clone, Debug, Default)]
+pub struct PictureNode {
+    /// Lines of text.
+    pub lines: Vec<String>,
+    /// Size of the text in points.
+    pub font_size: i64,
+    /// Full name and value.
+    pub tooltip: String,
+    /// Colour of the border, `#rrggbb`.
+    pub color: String,
+    /// Colour inside.
+    pub fill: String,
+    /// Labels that hang on it.
+    pub tags: Vec<PictureTag>,
+}
+
+/// A label that hangs on a node.
+#[derive(Clone, Debug, Default)]
+pub struct PictureTag {
+    /// Its name in dot.
+    id: String,
+    /// The name in dot of what it hangs on.
+    source: String,
+    /// Its lines.
+    pub text: String,
+    /// What it weighs.
+    pub weight: String,
+    /// The weight is not the node's alone.
+    pub is_dotted: bool,
+    /// It hangs on the tag with this position, not on the node itself.
+    pub parent: Option<usize>,
+}
+
+/// A call.
+#[derive(Clone, Debug, Default)]
+pub struct PictureEdge {
+    /// Position of the caller plus one; 0 when it is not shown.
+    pub from: usize,
+    /// Position of the callee plus one; 0 when it is not shown.
+    pub to: usize,
+    /// The weight.
+    pub label: String,
+    /// The call was inlined.
+    pub is_inline: bool,
+    /// It leads over functions that are not shown.
+    pub is_residual: bool,
+    /// Share of the total in percent, plus one, where there is a total.
+    pub weight: Option<i64>,
+    /// Width of the line.
+    pub pen_width: i64,
+    /// Colour, where there is a total.
+    pub color: Option<String>,
+    /// Caller, callee and weight.
+    pub tooltip: String,
+    /// Ranks between its ends at least.
+    pub min_ranks: usize,
+}
+
+impl Picture {
+    /// The picture of a report's graph.
+    pub fn of(report: &mut Report) -> Picture {
+        let trimmed = report.trimmed_graph();
+        Drawing { report, trimmed: &trimmed }.picture()
+    }
+
+    /// Writes the picture for graphviz.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn write_dot(&self, out: &mut dyn Write) -> io::Result<()> {
+        let title = if self.title.is_empty() { "unnamed" } else { &self.title };
+        writeln!(out, "digraph \"{title}\" {{")?;
+        writeln!(out, "node [style=filled fillcolor=\"#f8f8f8\"]")?;
+        let legend: Vec<String> = self.legend.iter().map(|text| escape(text)).collect();
+        if let Some(first) = legend.first() {
+            write!(out, "subgraph cluster_L {{ \"{first}\" [shape=box fontsize=16")?;
+            write!(out, " label=\"{}\\l\"", legend.join("\\l"))?;
+            if !self.title.is_empty() {
+                write!(out, " tooltip=\"{}\"", self.title)?;
+            }
+            writeln!(out, "] }}")?;
+        }
+        for (node, number) in self.nodes.iter().zip(1..) {
+            node.write_dot(number, out)?;
+        }
+        self.edges.iter().try_for_each(|edge| edge.write_dot(out))?;
+        writeln!(out, "}}")
+    }
+}
+
+impl PictureNode {
+    fn write_dot(&self, number: usize, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "N{number} [label=\"{}\" id=\"node{number}\" fontsize={} shape=box tooltip=\"{}\" \
+             color=\"{}\" fillcolor=\"{}\"]",
+            self.lines.join("\\n"),
+            self.font_size,
+            escape(&self.tooltip),
+            self.color,
+            self.fill
+        )?;
+        for PictureTag { id, source, text, weight, is_dotted, .. } in &self.tags {
+            let style = if *is_dotted { " style=\"dotted\"" } else { "" };
+            writeln!(
+                out,
+                "{id} [label = \"{text}\" id=\"{id}\" fontsize=8 shape=box3d tooltip=\"{weight}\"]"
+            )?;
+            writeln!(
+                out,
+                "{source} -> {id} [label=\" {weight}\" weight=100 tooltip=\"{weight}\" \
+                 labeltooltip=\"{weight}\"{style}]"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl PictureEdge {
+    fn write_dot(&self, out: &mut dyn Write) -> io::Result<()> {
+        let inline = if self.is_inline { "\\n (inline)" } else { "" };
+        let mut text = format!("label=\" {}{inline}\"", self.label);
+        if let Some(weight) = self.weight.filter(|weight| *weight > 1) {
+            text.push_str(&format!(" weight={weight}"));
+        }
+        if self.pen_width > 1 {
+            text.push_str(&format!(" penwidth={}", self.pen_width));
+        }
+        if let Some(color) = &self.color {
+            text.push_str(&format!(" color=\"{color}\""));
+        }
+        let tip = escape(&self.tooltip);
+        text.push_str(&format!(" tooltip=\"{tip}\" labeltooltip=\"{tip}\""));
+        if self.is_residual {
+            text.push_str(" style=\"dotted\"");
+        }
+        if self.min_ranks > 1 {
+            text.push_str(&format!(" minlen={}", self.min_ranks));
+        }
+        writeln!(out, "N{} -> N{} [{text}]", self.from, self.to)
+    }
+}
+
+/// Makes a picture of a graph.
+struct Drawing<'a> {
     report: &'a Report,
     trimmed: &'a Trimmed,
 }
 
-impl Dot<'_> {
+impl Drawing<'_> {
     fn graph(&self) -> &Graph {
         &self.trimmed.graph
     }
 
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let title = match self.report.title.as_str() {
-            "" => "unnamed",
-            title => title,
-        };
-        writeln!(out, "digraph \"{title}\" {{")?;
-        writeln!(out, "node [style=filled fillcolor=\"#f8f8f8\"]")?;
-        self.write_legend(out)?;
+    fn picture(&self) -> Picture {
         let graph = self.graph();
         let flats = graph.order.iter().map(|id| graph.node(*id).flat_value().wrapping_abs());
         let largest = flats.max().unwrap_or(0) as f64;
         let mut numbers = vec![0; graph.nodes.len()];
+        let mut nodes = Vec::with_capacity(graph.order.len());
         for (number, id) in (1..).zip(&graph.order) {
             numbers.iter_mut().skip(id.0 as usize).take(1).for_each(|slot| *slot = number);
+            let tags = self.tags(*id, number);
+            nodes.push(PictureNode { tags, ..self.node(*id, largest) });
         }
         let number = |id: NodeId| numbers.get(id.0 as usize).copied().unwrap_or(0);
-        let mut has_nodelets = vec![false; graph.nodes.len()];
-        for id in &graph.order {
-            self.write_node(*id, number(*id), largest, out)?;
-            let nodelets = self.nodelets(*id, number(*id));
-            out.write_all(nodelets.as_bytes())?;
-            let flag = has_nodelets.iter_mut().skip(id.0 as usize).take(1);
-            flag.for_each(|flag| *flag = !nodelets.is_empty());
-        }
         let edges = graph.order.iter().flat_map(|id| graph.outs(*id));
-        for edge in graph.sorted_edges(&self.report.profile.strings, edges) {
-            let has_nodelets = has_nodelets.get(edge.src.0 as usize) == Some(&true);
-            self.write_edge(edge, number(edge.src), number(edge.dest), has_nodelets, out)?;
-        }
-        writeln!(out, "}}")
-    }
-
-    fn write_legend(&self, out: &mut dyn Write) -> io::Result<()> {
-        let labels = self.report.labels(self.trimmed, true);
-        let labels: Vec<String> = labels.iter().map(|text| escape(text)).collect();
-        let Some(first) = labels.first() else { return Ok(()) };
-        write!(out, "subgraph cluster_L {{ \"{first}\" [shape=box fontsize=16")?;
-        write!(out, " label=\"{}\\l\"", labels.join("\\l"))?;
-        if !self.report.title.is_empty() {
-            write!(out, " tooltip=\"{}\"", self.report.title)?;
-        }
-        writeln!(out, "] }}")
+        let edges = graph.sorted_edges(&self.report.profile.strings, edges);
+        let edges = edges.into_iter().map(|edge| {
+            let (from, to) = (number(edge.src), number(edge.dest));
+            let node: Option<&PictureNode> = from.checked_sub(1).and_then(|from| nodes.get(from));
+            // Callees stand further off where labels hang between.
+            let has_tags = node.is_some_and(|node| !node.tags.is_empty());
+            let min_ranks = if has_tags { 2 } else { 1 };
+            PictureEdge { from, to, min_ranks, ..self.edge(edge) }
+        });
+        let edges = edges.collect();
+        let legend = self.report.labels(self.trimmed, true);
+        Picture { title: self.report.title.clone(), legend, nodes, edges }
     }
 
     fn share(&self, value: i64) -> String {
         percentage(value, self.report.total).trim().to_owned()
     }
 
-    fn write_node(
-        &self,
-        id: NodeId,
-        number: usize,
-        largest: f64,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn node(&self, id: NodeId, largest: f64) -> PictureNode {
         let node = self.graph().node(id);
         let (flat, cum) = (node.flat_value(), node.cum_value());
         let flat_text = self.report.format_value(flat);
-        let mut text = self.lines_of_name(id);
-        match flat {
-            0 => text.push('0'),
-            _ => text.push_str(&format!("{flat_text} ({})", self.share(flat))),
-        }
+        let mut lines = self.lines_of_name(id);
+        let own = match flat {
+            0 => "0".to_owned(),
+            _ => format!("{flat_text} ({})", self.share(flat)),
+        };
         let mut cum_text = flat_text;
-        if cum != flat {
-            text.push_str(if flat == 0 { " " } else { "\\n" });
+        if cum == flat {
+            lines.push(own);
+        } else {
             cum_text = self.report.format_value(cum);
-            text.push_str(&format!("of {cum_text} ({})", self.share(cum)));
+            let all = format!("of {cum_text} ({})", self.share(cum));
+            match flat {
+                0 => lines.push(format!("{own} {all}")),
+                _ => lines.extend([own, all]),
+            }
         }
         let size = flat.wrapping_abs() as f64;
-        let font = match largest != 0.0 && flat != 0 && size <= largest {
+        let font_size = match largest != 0.0 && flat != 0 && size <= largest {
             true => 8 + (16.0 * (size / largest).sqrt()).ceil() as i64,
             false => 8,
         };
         let score = cum as f64 / self.report.total.wrapping_abs() as f64;
         let name = self.graph().name(&self.report.profile.strings, id);
-        writeln!(
-            out,
-            "N{number} [label=\"{text}\" id=\"node{number}\" fontsize={font} shape=box \
-             tooltip=\"{} ({cum_text})\" color=\"{}\" fillcolor=\"{}\"]",
-            escape(name),
-            color(score, false),
-            color(score, true)
-        )
+        PictureNode {
+            lines,
+            font_size,
+            tooltip: format!("{name} ({cum_text})"),
+            color: color(score, false),
+            fill: color(score, true),
+            tags: Vec::new(),
+        }
     }
 
-    /// The name with a line for each part.
-    fn lines_of_name(&self, id: NodeId) -> String {
+    /// The name with a line for each part, as dot escapes them.
+    fn lines_of_name(&self, id: NodeId) -> Vec<String> {
         let info = &self.graph().node(id).info;
         let text = |id| self.report.profile.str(id);
         let name = escape(&shorten(text(info.name)));
@@ -122,15 +261,16 @@ impl Dot<'_> {
             "" => "",
             file => paths::base(file),
         };
-        name_parts(info, &name, file, text(info.objfile)).join("\\n") + "\\n"
+        let parts = name_parts(info, &name, file, text(info.objfile));
+        parts.iter().flat_map(|part| part.split("\\n")).map(str::to_owned).collect()
     }
 
     /// The small boxes of a node's labels.
-    fn nodelets(&self, id: NodeId, number: usize) -> String {
-        let Some(tags) = self.trimmed.tags.get(&id) else { return String::new() };
+    fn tags(&self, id: NodeId, number: usize) -> Vec<PictureTag> {
+        let Some(tags) = self.trimmed.tags.get(&id) else { return Vec::new() };
         // Leaves show what they stand for, callees that were removed included.
         let by_flat = self.graph().outs(id).next().is_some();
-        let mut boxes = String::new();
+        let mut boxes = Vec::new();
         let mut labels: Vec<Tag> = tags.labels.values().cloned().collect();
         sort_tags(&mut labels, by_flat);
         labels.truncate(NODELETS_MAX);
@@ -139,81 +279,70 @@ impl Dot<'_> {
             if weight == 0 {
                 continue;
             }
-            let weight = self.report.format_value(weight);
-            let name = &tag.name;
-            boxes.push_str(&format!(
-                "N{number}_{index} [label = \"{name}\" id=\"N{number}_{index}\" fontsize=8 \
-                 shape=box3d tooltip=\"{weight}\"]\n\
-                 N{number} -> N{number}_{index} [label=\" {weight}\" weight=100 \
-                 tooltip=\"{weight}\" labeltooltip=\"{weight}\"]\n"
-            ));
-            boxes.push_str(&self.number_boxes(tags, name, by_flat, &format!("N{number}_{index}")));
+            let id = format!("N{number}_{index}");
+            let parent = boxes.len();
+            boxes.push(PictureTag {
+                id: id.clone(),
+                source: format!("N{number}"),
+                text: tag.name.clone(),
+                weight: self.report.format_value(weight),
+                is_dotted: false,
+                parent: None,
+            });
+            boxes.extend(self.numbers(tags, &tag.name, by_flat, &id, Some(parent)));
         }
-        boxes.push_str(&self.number_boxes(tags, "", by_flat, &format!("N{number}")));
+        boxes.extend(self.numbers(tags, "", by_flat, &format!("N{number}"), None));
         boxes
     }
 
-    fn number_boxes(&self, tags: &NodeTags, set: &str, by_flat: bool, source: &str) -> String {
-        let mut boxes = String::new();
-        let Some(numbers) = tags.numbers.get(set) else { return boxes };
-        for (index, tag) in collapsed(numbers, by_flat).iter().enumerate() {
-            let (mut weight, mut style) = (tag.cum_value(), " style=\"dotted\"");
-            if by_flat || tag.flat_value() == tag.cum_value() {
-                (weight, style) = (tag.flat_value(), "");
-            }
-            if weight == 0 {
-                continue;
-            }
-            let weight = self.report.format_value(weight);
-            boxes.push_str(&format!(
-                "N{source}_{index} [label = \"{}\" id=\"N{source}_{index}\" fontsize=8 \
-                 shape=box3d tooltip=\"{weight}\"]\n\
-                 {source} -> N{source}_{index} [label=\" {weight}\" weight=100 \
-                 tooltip=\"{weight}\" labeltooltip=\"{weight}\"{style}]\n",
-                tag.name
-            ));
-        }
-        boxes
-    }
-
-    fn write_edge(
+    fn numbers(
         &self,
-        edge: &Edge,
-        from: usize,
-        to: usize,
-        has_nodelets: bool,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+        tags: &NodeTags,
+        set: &str,
+        by_flat: bool,
+        source: &str,
+        parent: Option<usize>,
+    ) -> Vec<PictureTag> {
+        let Some(numbers) = tags.numbers.get(set) else { return Vec::new() };
+        let mut boxes = Vec::new();
+        for (index, tag) in collapsed(numbers, by_flat).into_iter().enumerate() {
+            let is_own = by_flat || tag.flat_value() == tag.cum_value();
+            let weight = if is_own { tag.flat_value() } else { tag.cum_value() };
+            if weight != 0 {
+                boxes.push(PictureTag {
+                    id: format!("N{source}_{index}"),
+                    source: source.to_owned(),
+                    text: tag.name,
+                    weight: self.report.format_value(weight),
+                    is_dotted: !is_own,
+                    parent,
+                });
+            }
+        }
+        boxes
+    }
+
+    fn edge(&self, edge: &Edge) -> PictureEdge {
         let value = edge.weight_value();
-        let weight = self.report.format_value(value);
-        let inline = if edge.is_inline { "\\n (inline)" } else { "" };
-        let mut text = format!("label=\" {weight}{inline}\"");
+        let label = self.report.format_value(value);
         let total = self.report.total;
-        if total != 0 {
-            let share = |scale: i64| {
-                value.wrapping_mul(scale).wrapping_div(total).wrapping_abs().min(scale) + 1
-            };
-            if share(100) > 1 {
-                text.push_str(&format!(" weight={}", share(100)));
-            }
-            if share(5) > 1 {
-                text.push_str(&format!(" penwidth={}", share(5)));
-            }
-            let score = value as f64 / total.wrapping_abs() as f64;
-            text.push_str(&format!(" color=\"{}\"", color(score, false)));
-        }
+        let share = |scale: i64| {
+            let scaled = value.wrapping_mul(scale).checked_div(total);
+            scaled.map(|share| share.wrapping_abs().min(scale) + 1)
+        };
+        let score = value as f64 / total.wrapping_abs() as f64;
         let arrow = if edge.is_residual { "..." } else { "->" };
-        let name = |id| escape(self.graph().name(&self.report.profile.strings, id));
-        let tip = format!("\"{} {arrow} {} ({weight})\"", name(edge.src), name(edge.dest));
-        text.push_str(&format!(" tooltip={tip} labeltooltip={tip}"));
-        if edge.is_residual {
-            text.push_str(" style=\"dotted\"");
+        let name = |id| self.graph().name(&self.report.profile.strings, id);
+        PictureEdge {
+            tooltip: format!("{} {arrow} {} ({label})", name(edge.src), name(edge.dest)),
+            label,
+            is_inline: edge.is_inline,
+            is_residual: edge.is_residual,
+            weight: share(100),
+            pen_width: share(5).unwrap_or(1),
+            color: (total != 0).then(|| color(score, false)),
+            ..PictureEdge::default()
         }
-        if has_nodelets {
-            // Callees stand further off where labels hang between.
-            text.push_str(" minlen=2");
-        }
-        writeln!(out, "N{from} -> N{to} [{text}]")
     }
 }
 
