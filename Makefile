@@ -14,13 +14,13 @@ SHOP := $(TARGET)/demo/shop
 # Go from scripts/setup is used where the system has none.
 export PATH := $(PATH):$(HOME)/.cache/memsight/go/current/go/bin
 
-.PHONY: demo test check test-rust test-ui corpus fuzz bench release ui setup clean
+.PHONY: demo test check test-rust test-ui corpus pprof-diff fuzz bench release ui setup clean
 
 # ONCE=1 ends after the verdicts: exit 0 only when both are right.
 demo: setup ui release $(SHOP)
 	$(MEMSIGHT) demo --shop $(SHOP) $(if $(ONCE),--once)
 
-test: setup ui check test-rust test-ui corpus
+test: setup ui check test-rust test-ui pprof-diff corpus
 	@echo "all tests passed"
 
 # Formatting, lints, documentation, house rules.
@@ -28,6 +28,8 @@ check:
 	$(CARGO) xtask ci
 	cd examples/leaks && test -z "$$(gofmt -l .)" && go vet ./...
 	cd examples/shop && test -z "$$(gofmt -l .)" && go vet ./...
+	cd fixtures/pprofgen && test -z "$$(gofmt -l .)" && go vet ./...
+	cd bench/synth && test -z "$$(gofmt -l .)" && go vet ./...
 
 # Oldest, middle and newest release beside the system's own.
 GO_VERSIONS ?= 1.21.13 1.24.11 1.27.3
@@ -37,6 +39,10 @@ test-rust:
 
 test-ui: release $(SHOP)
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
+
+# The same flags to memsight pprof and go tool pprof; the output must be equal.
+pprof-diff: release
+	$(CARGO) xtask pprof-diff
 
 corpus: release
 	$(CARGO) xtask corpus --check

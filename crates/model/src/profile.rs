@@ -298,10 +298,9 @@ impl Samples {
         }
         if !self.labels.is_empty() {
             let old = std::mem::take(self);
-            let mut row = 0;
-            for id in old.ids().filter(|id| kept.get(id.0 as usize) == Some(&true)) {
+            let survivors = old.ids().filter(|id| kept.get(id.0 as usize) == Some(&true));
+            for (row, id) in survivors.enumerate() {
                 self.push_labels(row, old.labels(id));
-                row += 1;
             }
             self.stacks = old.stacks;
             self.values = old.values;

@@ -72,6 +72,10 @@ fn long_functions(lines: &[&str]) -> Vec<String> {
         let indent = line.len() - line.trim_start().len();
         let words = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
         let words = words.trim_start_matches("pub(super) ").trim_start_matches("async ");
+        let words = match words.strip_prefix("pub(in ") {
+            Some(rest) => rest.split_once(") ").map_or(rest, |(_, rest)| rest),
+            None => words,
+        };
         if !words.starts_with("fn ") || line.trim_end().ends_with(';') {
             continue;
         }

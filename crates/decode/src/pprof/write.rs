@@ -247,13 +247,12 @@ impl LabelOrder {
         self.labels.clear();
         self.labels.extend_from_slice(labels);
         if labels.len() > 1 {
-            for label in labels {
-                if !self.ranks.contains_key(&label.key) {
-                    self.ranks.insert(label.key, 0);
-                    let mut keys: Vec<StrId> = self.ranks.keys().copied().collect();
-                    keys.sort_by_key(|key| profile.str(*key));
-                    self.ranks = keys.into_iter().zip(0..).collect();
-                }
+            if labels.iter().any(|label| !self.ranks.contains_key(&label.key)) {
+                let mut keys: Vec<StrId> = self.ranks.keys().copied().collect();
+                keys.extend(labels.iter().map(|label| label.key));
+                keys.sort_by_key(|key| profile.str(*key));
+                keys.dedup();
+                self.ranks = keys.into_iter().zip(0..).collect();
             }
             let ranks = &self.ranks;
             self.labels.sort_by_key(|label| {

@@ -52,10 +52,10 @@ fn readable(name: &str, mode: Mode) -> String {
 }
 
 fn demangled(name: &str, mode: Mode) -> Option<String> {
-    if name.starts_with("_R") || name.starts_with("_ZN") {
-        if let Ok(symbol) = rustc_demangle::try_demangle(name) {
-            return Some(format!("{symbol:#}"));
-        }
+    if (name.starts_with("_R") || name.starts_with("_ZN"))
+        && let Ok(symbol) = rustc_demangle::try_demangle(name)
+    {
+        return Some(format!("{symbol:#}"));
     }
     if !name.starts_with("_Z") {
         return None;

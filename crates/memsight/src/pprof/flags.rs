@@ -101,7 +101,7 @@ pub(super) fn parse(args: &[String]) -> Result<Parsed, String> {
         };
         let flag = flag.strip_prefix('-').unwrap_or(flag);
         if flag.is_empty() || flag.starts_with(['-', '=']) {
-            return Err(with_usage(format!("bad flag syntax: {arg}")));
+            return Err(with_usage(&format!("bad flag syntax: {arg}")));
         }
         let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -110,13 +110,13 @@ pub(super) fn parse(args: &[String]) -> Result<Parsed, String> {
         if matches!(name, "h" | "help") {
             return Ok(Parsed::Help);
         }
-        let unknown = || with_usage(format!("flag provided but not defined: -{name}"));
+        let unknown = || with_usage(&format!("flag provided but not defined: -{name}"));
         let kind = kind_of(name).ok_or_else(unknown)?;
         let value = match (value, kind) {
             (Some(value), _) => value,
             (None, Kind::Bool) => "true".to_owned(),
             (None, _) => {
-                let missing = || with_usage(format!("flag needs an argument: -{name}"));
+                let missing = || with_usage(&format!("flag needs an argument: -{name}"));
                 rest.next().ok_or_else(missing)?.clone()
             }
         };
@@ -126,7 +126,7 @@ pub(super) fn parse(args: &[String]) -> Result<Parsed, String> {
     state.finish(positional)
 }
 
-fn with_usage(message: String) -> String {
+fn with_usage(message: &str) -> String {
     format!("{message}\nmemsight pprof -help lists the flags")
 }
 
@@ -145,11 +145,11 @@ struct State {
 impl State {
     fn set(&mut self, name: &str, kind: Kind, value: &str) -> Result<(), String> {
         let invalid = |reason: &str| {
-            with_usage(format!("invalid value {value:?} for flag -{name}: {reason}"))
+            with_usage(&format!("invalid value {value:?} for flag -{name}: {reason}"))
         };
         if kind == Kind::Bool {
             let flag = go_bool(value).ok_or_else(|| {
-                with_usage(format!("invalid boolean value {value:?} for -{name}: parse error"))
+                with_usage(&format!("invalid boolean value {value:?} for -{name}: parse error"))
             })?;
             self.set_bool(name, flag)?;
             return Ok(());

@@ -2,6 +2,7 @@
 
 mod errors;
 mod namespaces;
+mod pprof;
 mod profiles;
 mod serve;
 mod support;

@@ -64,3 +64,17 @@ pub(crate) fn fails(arguments: &[&str], code: i32) -> String {
     assert!(!errors.contains("panicked"), "{errors}");
     errors
 }
+
+/// Runs a program with this standard input; its standard output.
+pub(crate) fn piped(program: &str, arguments: &[&str], input: &str) -> String {
+    use std::io::Write;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}

@@ -69,7 +69,7 @@ impl File {
         let count = self.offsets.len() + 1;
         let mut text = format!("xref\n0 {count}\n0000000000 65535 f \n");
         for offset in &self.offsets {
-            let _ = write!(text, "{offset:010} 00000 n \n");
+            let _ = writeln!(text, "{offset:010} 00000 n ");
         }
         let _ =
             write!(text, "trailer\n<< /Size {count} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n");

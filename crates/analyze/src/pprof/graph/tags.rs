@@ -174,8 +174,11 @@ fn add(node: &mut NodeTags, set: &TagSet, flat: Weight, cum: Weight) {
     }
 }
 
+/// A stack, a label set, and what their samples weigh.
+type Weighed = ((StackId, u32), Weight);
+
 /// Label sets, and weights by stack and set, sorted.
-fn weigh(report: &Report) -> (Vec<TagSet>, Vec<((StackId, u32), Weight)>) {
+fn weigh(report: &Report) -> (Vec<TagSet>, Vec<Weighed>) {
     let profile = &report.profile;
     let mut index: AHashMap<Vec<Label>, u32> = AHashMap::new();
     let mut sets = Vec::new();

@@ -64,22 +64,8 @@ impl Trimmed {
             (cutoff(limits.node_fraction), cutoff(limits.edge_fraction));
 
         let redraw = |graph: &mut Graph, kept: Option<Vec<NodeId>>| {
-            let flags = kept.map(|kept| graph.flags(kept));
-            match (style.is_tree, style.without_edges, &flags) {
-                (true, _, Some(flags)) => {
-                    graph.trim_tree(flags);
-                    graph.remove_redundant_edges(strings);
-                }
-                (true, ..) | (_, true, _) => {}
-                (false, false, flags) => {
-                    graph.draw_edges(profile, nodes, weights, flags.as_deref());
-                }
-            }
-            if let (false, Some(flags)) = (style.is_tree, &flags) {
-                graph.order.retain(|id| flags.get(id.0 as usize) == Some(&true));
-            }
+            graph.redraw(profile, nodes, weights, style, kept);
         };
-
         let all_nodes = graph.order.len();
         let mut heavy = graph.order.clone();
         if node_cutoff > 0 {
@@ -116,6 +102,31 @@ impl Trimmed {
 }
 
 impl Graph {
+    /// Keeps these nodes (all without a list) and draws the edges between them.
+    fn redraw(
+        &mut self,
+        profile: &model::Profile,
+        nodes: &Nodes,
+        weights: &[Weight],
+        style: Style,
+        kept: Option<Vec<NodeId>>,
+    ) {
+        let flags = kept.map(|kept| self.flags(kept));
+        if style.is_tree {
+            if let Some(flags) = &flags {
+                self.trim_tree(flags);
+                self.remove_redundant_edges(&profile.strings);
+            }
+            return;
+        }
+        if !style.without_edges {
+            self.draw_edges(profile, nodes, weights, flags.as_deref());
+        }
+        if let Some(flags) = &flags {
+            self.order.retain(|id| flags.get(id.0 as usize) == Some(&true));
+        }
+    }
+
     fn flags(&self, ids: Vec<NodeId>) -> Vec<bool> {
         let mut flags = vec![false; self.nodes.len()];
         for id in ids {
