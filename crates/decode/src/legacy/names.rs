@@ -108,15 +108,16 @@ impl TextNames {
         let kind = |id: &LocationId| kinds.get(id.0 as usize).copied().unwrap_or(Kind::Unnamed);
         let mut stacks = Vec::with_capacity(profile.samples.len());
         for stack in &profile.samples.stacks {
-            let frames = profile.stacks.get(*stack);
+            let all = profile.stacks.get(*stack);
+            let end = all.iter().rposition(|id| kind(id) != Kind::Unnamed).map_or(0, |i| i + 1);
+            let frames = all.get(..end).unwrap_or(all);
             // A runtime frame may have its name from another stack; what lies below the
             // hidden part is hidden too.
-            let hidden = frames.iter().take_while(|id| kind(id) != Kind::Named).collect::<Vec<_>>();
-            let first =
-                hidden.iter().rposition(|id| kind(id) == Kind::Unnamed).map_or(0, |i| i + 1);
-            let last = frames.iter().rposition(|id| kind(id) != Kind::Unnamed);
-            let named = last.and_then(|last| frames.get(first..=last));
-            stacks.push(named.unwrap_or(frames).to_vec());
+            let below = frames.iter().take_while(|id| kind(id) != Kind::Named).count();
+            let below = frames.get(..below).unwrap_or(&[]);
+            let start = below.iter().rposition(|id| kind(id) == Kind::Unnamed).map_or(0, |i| i + 1);
+            let named = frames.get(start..).filter(|named| !named.is_empty());
+            stacks.push(named.unwrap_or(all).to_vec());
         }
         profile.samples.stacks = stacks.iter().map(|stack| profile.stacks.intern(stack)).collect();
     }
