@@ -18,3 +18,4 @@ pub mod pclntab;
 pub mod pprof;
 pub mod procfs;
 pub mod profile;
+pub mod symbols;

@@ -35,6 +35,8 @@ pub struct Section {
     name: u32,
     /// `sh_type`.
     pub kind: u32,
+    /// `sh_flags`.
+    pub flags: u64,
     /// `sh_addr`.
     pub addr: Addr,
     /// `sh_offset`.
@@ -169,7 +171,8 @@ impl<'a> Elf<'a> {
         found
     }
 
-    fn symbol_table(&self) -> Option<(&'a [u8], &'a [u8])> {
+    /// The symbol table and its names.
+    pub(crate) fn symbol_table(&self) -> Option<(&'a [u8], &'a [u8])> {
         let table = self.sections.iter().find(|section| section.kind == SHT_SYMTAB)?;
         let names = self.sections.get(table.link as usize)?;
         Some((self.section_bytes(table)?, self.section_bytes(names)?))
@@ -239,6 +242,7 @@ fn read_sections(data: Bytes<'_>) -> Result<Vec<Section>, ElfError> {
         sections.push(Section {
             name: entry.u32(0).unwrap_or(0),
             kind: entry.u32(4).unwrap_or(0),
+            flags: entry.u64(8).unwrap_or(0),
             addr: Addr(entry.u64(16).unwrap_or(0)),
             offset: entry.u64(24).unwrap_or(0),
             size: entry.u64(32).unwrap_or(0),

@@ -206,6 +206,38 @@ impl Binary {
     }
 }
 
+/// A binary's data as its file has it.
+struct FileMemory<'a, 'e>(&'e Elf<'a>);
+
+impl Memory for FileMemory<'_, '_> {
+    fn read(&self, addr: Addr, buffer: &mut [u8]) -> Result<(), MemoryError> {
+        let bytes = self.0.bytes_at(addr).and_then(|bytes| bytes.get(..buffer.len()));
+        let bytes = bytes.ok_or(MemoryError::Unmapped(addr))?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// The function table of a Go binary that does not run; `None` for other binaries.
+///
+/// Position-independent ones get their pointers only when they are loaded; without
+/// symbols their inlined calls cannot be told apart.
+pub fn static_table<'a>(elf: &Elf<'a>, file: &[u8]) -> Option<Pclntab<'a>> {
+    if let Ok(binary) = Binary::open(file)
+        && let Ok(attached) = binary.attach(file, Bias::default(), &FileMemory(elf))
+        && let Ok(table) = binary.table(elf, &attached)
+    {
+        return Some(table);
+    }
+    let section = PCLNTAB_NAMES.iter().find_map(|name| elf.section(name))?;
+    let table = elf.section_bytes(&section)?;
+    let found = elf.symbols(&["runtime.text", "go:func.*"]);
+    let symbol = |index: usize| found.get(index).copied().flatten();
+    let text = symbol(0).or_else(|| elf.section(".text").map(|section| section.addr))?;
+    let gofunc = symbol(1).and_then(|addr| elf.bytes_at(addr)).unwrap_or(&[]);
+    Pclntab::parse(table, text, gofunc).ok()
+}
+
 /// What is known of a binary once it runs: link-time addresses and the bias.
 #[derive(Clone, Copy, Debug)]
 pub struct Attached {

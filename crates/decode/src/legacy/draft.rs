@@ -136,6 +136,12 @@ impl Draft {
         self.profile.keep_frames = self.profile.strings.intern(&keep);
     }
 
+    /// Reports whether it is known what the values of samples are.
+    pub(super) fn has_types(&self) -> bool {
+        let columns = self.profile.sample_types.len();
+        columns > 0 && self.samples.iter().all(|sample| sample.values.len() == columns)
+    }
+
     /// Puts the samples into the profile.
     pub(super) fn finish(mut self) -> (Profile, TextNames) {
         let key = self.profile.strings.intern("bytes");

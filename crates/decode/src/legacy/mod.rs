@@ -56,6 +56,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Profile, TextNames), PprofError> {
     ];
     for reader in readers {
         match reader(bytes) {
+            Ok(draft) if !draft.has_types() => {
+                let message = "missing sample type information";
+                return Err(PprofError::Malformed(message.to_owned()));
+            }
             Ok(mut draft) => {
                 draft.name_uninteresting();
                 return Ok(draft.finish());

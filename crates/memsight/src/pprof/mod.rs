@@ -8,6 +8,7 @@ mod generate;
 mod prepare;
 mod shell;
 mod source_files;
+mod symbolize;
 mod times;
 mod usage;
 

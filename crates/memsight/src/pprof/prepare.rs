@@ -10,6 +10,7 @@ use model::{MappingId, Profile, StrId};
 use super::demangle;
 use super::fetch::{self, Fetched};
 use super::flags::Call;
+use super::symbolize;
 
 /// Fetches and prepares.
 pub(super) fn profile(call: &Call) -> Result<Profile, String> {
@@ -74,15 +75,18 @@ fn name_main_binary(profile: &mut Profile, call: &Call) {
 }
 
 fn symbolize(profile: &mut Profile, mode: &str) {
-    let (mut force, mut style) = (false, demangle::Mode::Default);
+    let (mut force, mut is_local, mut style) = (false, true, demangle::Mode::Default);
     for option in mode.to_lowercase().split(':') {
-        match option.strip_prefix("demangle=").unwrap_or(option) {
-            "" | "local" | "fastlocal" | "remote" | "default" => {}
-            "none" | "no" if option == "none" || option == "no" => return,
+        match option {
+            "none" | "no" => return,
+            "" | "demangle=default" => {}
+            "local" | "fastlocal" => is_local = true,
+            // Asking the server of a profile for names is left to the binaries here.
+            "remote" => is_local = false,
             "force" => force = true,
-            "full" => (force, style) = (true, demangle::Mode::Full),
-            "templates" => (force, style) = (true, demangle::Mode::Templates),
-            "none" => (force, style) = (true, demangle::Mode::None),
+            "demangle=full" => (force, style) = (true, demangle::Mode::Full),
+            "demangle=templates" => (force, style) = (true, demangle::Mode::Templates),
+            "demangle=none" => (force, style) = (true, demangle::Mode::None),
             _ => {
                 eprintln!("ignoring unrecognized symbolization option: {mode}");
                 eprintln!(
@@ -91,6 +95,9 @@ fn symbolize(profile: &mut Profile, mode: &str) {
                 );
             }
         }
+    }
+    if is_local {
+        symbolize::locally(profile, force);
     }
     demangle::apply(profile, force, style);
 }

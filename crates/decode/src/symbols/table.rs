@@ -1,0 +1,45 @@
+//! The ELF symbol table by address.
+
+use crate::bytes::Bytes;
+use crate::elf::Elf;
+
+/// Longest name that is believed.
+const NAME_MAX: usize = 1 << 16;
+
+/// Functions by address.
+pub(super) struct SymbolTable<'a> {
+    /// Start, end, offset of the name; by start.
+    functions: Vec<(u64, u64, u32)>,
+    names: &'a [u8],
+}
+
+impl<'a> SymbolTable<'a> {
+    pub(super) fn read(elf: &Elf<'a>) -> SymbolTable<'a> {
+        let Some((symbols, names)) = elf.symbol_table() else {
+            return SymbolTable { functions: Vec::new(), names: &[] };
+        };
+        let mut functions = Vec::new();
+        for entry in symbols.chunks_exact(24) {
+            let entry = Bytes(entry);
+            let is_function = entry.u8(4).is_some_and(|info| matches!(info & 15, 2 | 10));
+            let (Some(name), Some(start), Some(size)) = (entry.u32(0), entry.u64(8), entry.u64(16))
+            else {
+                continue;
+            };
+            if is_function && start != 0 {
+                // Hand-written code often has no size: it ends where the next begins.
+                let end = if size == 0 { u64::MAX } else { start.saturating_add(size) };
+                functions.push((start, end, name));
+            }
+        }
+        functions.sort_unstable();
+        SymbolTable { functions, names }
+    }
+
+    /// The function that holds `address`.
+    pub(super) fn at(&self, address: u64) -> Option<&'a str> {
+        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let (_, end, name) = *self.functions.get(after.checked_sub(1)?)?;
+        (address < end).then(|| Bytes(self.names).c_str(name as usize, NAME_MAX))?
+    }
+}
