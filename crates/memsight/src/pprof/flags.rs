@@ -21,6 +21,7 @@ pub(super) struct Call {
     pub(super) timeout: i64,
     pub(super) symbolize: String,
     pub(super) http: String,
+    pub(super) no_browser: bool,
     pub(super) comment: String,
     pub(super) tls: Tls,
     pub(super) config: Config,
@@ -139,7 +140,6 @@ struct State {
     sorts: Vec<String>,
     granularities: Vec<String>,
     values: Vec<&'static str>,
-    no_browser: bool,
 }
 
 impl State {
@@ -187,7 +187,7 @@ impl State {
 
     fn set_bool(&mut self, name: &str, flag: bool) -> Result<(), String> {
         if name == "no_browser" {
-            self.no_browser = flag;
+            self.call.no_browser = flag;
         } else if let Some((known, _)) = LEGACY_VALUES.iter().find(|(known, _)| *known == name) {
             if flag && !self.values.contains(known) {
                 self.values.push(known);
@@ -235,7 +235,7 @@ impl State {
             let message = "-http is not compatible with an output format on the command line";
             return Err(message.to_owned());
         }
-        if self.no_browser && self.call.http.is_empty() {
+        if self.call.no_browser && self.call.http.is_empty() {
             return Err("-no_browser only makes sense with -http".to_owned());
         }
         for (flag, value) in LEGACY_VALUES {

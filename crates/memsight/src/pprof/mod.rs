@@ -5,6 +5,7 @@ mod demangle;
 mod fetch;
 mod flags;
 mod generate;
+mod http;
 mod prepare;
 mod shell;
 mod source_files;
@@ -36,6 +37,9 @@ fn run(args: &[String]) -> Result<(), String> {
         }
         flags::Parsed::Call(call) => call,
     };
+    if !call.http.is_empty() {
+        return http::serve(&call);
+    }
     let profile = prepare::profile(&call)?;
     match &call.command {
         Some(command) => generate::report(profile, command, &call.config),

@@ -12,8 +12,36 @@ use super::fetch::{self, Fetched};
 use super::flags::Call;
 use super::symbolize;
 
-/// Fetches and prepares.
+/// Fetches and prepares; a base is subtracted.
 pub(super) fn profile(call: &Call) -> Result<Profile, String> {
+    let (mut profile, base, is_remote) = fetched(call)?;
+    if let Some(mut base) = base {
+        if call.is_diff_base {
+            labels::set(&mut base, labels::BASE_LABEL, "true");
+        }
+        merge::negate(&mut base);
+        profile = merge::combine(vec![profile, base])?;
+    }
+    finish(&mut profile, call);
+    if is_remote {
+        save(&profile);
+    }
+    Ok(profile)
+}
+
+/// Fetches and prepares profile and base, each for itself.
+pub(super) fn apart(call: &Call) -> Result<(Profile, Option<Profile>), String> {
+    let (mut profile, mut base, is_remote) = fetched(call)?;
+    finish(&mut profile, call);
+    base.iter_mut().for_each(|base| finish(base, call));
+    if is_remote {
+        save(&profile);
+    }
+    Ok((profile, base))
+}
+
+/// The merged sources, the merged bases, and whether any came over the network.
+fn fetched(call: &Call) -> Result<(Profile, Option<Profile>, bool), String> {
     let (sources, bases) = std::thread::scope(|scope| {
         let bases = scope.spawn(|| fetch::all(&call.bases, call, "base"));
         let sources = fetch::all(&call.sources, call, "source");
@@ -22,28 +50,21 @@ pub(super) fn profile(call: &Call) -> Result<Profile, String> {
     let (sources, bases) = (sources?, bases?);
     let is_remote = sources.iter().chain(&bases).any(|fetched| fetched.is_remote);
     let mut profile = merged(sources, call)?;
-    if !bases.is_empty() {
-        let mut base = merged(bases, call)?;
-        if call.is_diff_base {
-            labels::set(&mut base, labels::BASE_LABEL, "true");
-        }
-        if call.config.normalize {
-            merge::normalize(&mut profile, &base)?;
-        }
-        merge::negate(&mut base);
-        profile = merge::combine(vec![profile, base])?;
+    let base = (!bases.is_empty()).then(|| merged(bases, call)).transpose()?;
+    if let Some(base) = base.as_ref().filter(|_| call.config.normalize) {
+        merge::normalize(&mut profile, base)?;
     }
-    symbolize(&mut profile, &call.symbolize);
+    Ok((profile, base, is_remote))
+}
+
+fn finish(profile: &mut Profile, call: &Call) {
+    symbolize(profile, &call.symbolize);
     // As pprof: expressions that are no expressions drop nothing.
-    let _ = filter::remove_uninteresting(&mut profile);
+    let _ = filter::remove_uninteresting(profile);
     if !call.comment.is_empty() {
         let comment = profile.strings.intern(&call.comment);
         profile.comments.push(comment);
     }
-    if is_remote {
-        save(&profile);
-    }
-    Ok(profile)
 }
 
 fn merged(fetched: Vec<Fetched>, call: &Call) -> Result<Profile, String> {

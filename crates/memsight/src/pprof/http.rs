@@ -1,0 +1,103 @@
+//! `-http`: memsight's own pages on the profile, from a store that lives as long as the
+//! server.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use model::{CaptureKind, Profile, Target, TargetSpec};
+use store::NewCapture;
+
+use super::flags::Call;
+use super::prepare;
+use crate::service::{Options, Service};
+
+/// Longer than anybody looks at a profile.
+const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Serves until Ctrl-C.
+pub(super) fn serve(call: &Call) -> Result<(), String> {
+    let (profile, base) = prepare::apart(call)?;
+    let dir = TemporaryStore::create()?;
+    let listen = address(&call.http)?;
+    let service = Service::start(&Options {
+        store: &dir.0,
+        store_options: store::Options { repair: false, keep: KEEP, keep_bytes: u64::MAX >> 1 },
+        listen: &listen,
+        token: None,
+        watch: agent::Config { targets: Vec::new(), all_go: false, every: KEEP },
+    })
+    .map_err(|failure| match failure.next {
+        Some(next) => format!("{:#}\n{next}", failure.error),
+        None => format!("{:#}", failure.error),
+    })?;
+    let base = base.map(|base| put(&service, &base, "base", call)).transpose()?;
+    let shown = put(&service, &profile, "profile", call)?;
+    let query = base.map(|base| format!("?base={base}")).unwrap_or_default();
+    let url = format!("{}/capture/{shown}{query}", service.url);
+    eprintln!("Serving web UI on {url}");
+    if !call.no_browser {
+        open_browser(&url);
+    }
+    let signalled = service.signalled();
+    while !signalled.load(Ordering::Relaxed) {
+        let _ = service.events.recv_timeout(Duration::from_millis(250));
+    }
+    service.stop().map_err(|failure| format!("{:#}", failure.error))
+}
+
+/// `[host]:[port]`: localhost and a free port where they are left out.
+fn address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| {
+        format!("-http={text}: expected [host]:[port], such as localhost:8080 or just :")
+    })?;
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    let port = if port.is_empty() { "0" } else { port };
+    Ok(format!("{host}:{port}"))
+}
+
+fn put(service: &Service, profile: &Profile, what: &str, call: &Call) -> Result<i64, String> {
+    let kinds = profile.sample_types.iter().map(|t| profile.str(t.kind));
+    let is_goroutines = kinds.into_iter().eq(["goroutine"]);
+    let kind = if is_goroutines { CaptureKind::Goroutine } else { CaptureKind::Heap };
+    let name = call.sources.join(" ");
+    let target =
+        Target { spec: TargetSpec::Name(name.clone()), name, pid: None, labels: BTreeMap::new() };
+    let now = capture::now();
+    let failed = |error: store::StoreError| error.to_string();
+    let target = service.store.put_target(&target, now).map_err(failed)?;
+    let bytes = decode::pprof::write(profile);
+    let new = NewCapture { target, kind, time: now, reason: what, cost_micros: 0, bytes: &bytes };
+    let capture = service.store.put_capture(&new).map_err(failed)?;
+    Ok(capture.id.0)
+}
+
+fn open_browser(url: &str) {
+    let browser = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
+    let has_desktop = std::env::var_os("DISPLAY").is_some();
+    let known = ["xdg-open", "sensible-browser", "chromium", "google-chrome", "firefox"];
+    let known = known.into_iter().filter(|_| has_desktop).map(str::to_owned);
+    for program in browser.into_iter().chain(known) {
+        if Command::new(&program).arg(url).spawn().is_ok() {
+            return;
+        }
+    }
+}
+
+/// A folder that goes when the server ends.
+struct TemporaryStore(std::path::PathBuf);
+
+impl TemporaryStore {
+    fn create() -> Result<TemporaryStore, String> {
+        let dir = std::env::temp_dir().join(format!("memsight-pprof-{}", std::process::id()));
+        std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(TemporaryStore(dir))
+    }
+}
+
+impl Drop for TemporaryStore {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
