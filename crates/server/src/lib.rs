@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod error;
 mod events;
+mod packed;
 mod pages;
 mod profiles;
 mod targets;

@@ -3,7 +3,7 @@
 use analyze::report::{self, CallTree, FramePredicate, Select, Stacks};
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::{CaptureId, Profile};
 use render::profile::{msf, report as tables};
@@ -14,13 +14,15 @@ use store::Store;
 use crate::Server;
 use crate::api::blocking;
 use crate::error::ApiError;
+use crate::packed;
 
-const FLAME_NODES: usize = 200_000;
+/// More than a screen can show at any zoom that people use; about 1 MB compressed.
+const FLAME_NODES: usize = 100_000;
 const FLAME_NODES_MAX: usize = 2_000_000;
 const TABLE_ROWS: usize = 500;
 const SANDWICH_NODES: usize = 2_000;
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct View {
     sample: Option<String>,
     base: Option<i64>,
@@ -112,13 +114,20 @@ pub(crate) async fn flame(
     State(server): State<Server>,
     Path(id): Path<i64>,
     Query(view): Query<View>,
+    request: HeaderMap,
 ) -> Result<Response, ApiError> {
     blocking(move || {
-        let mut stacks = stacks(&server.store, id, &view)?;
-        let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
-        let tree = CallTree::build(&mut stacks, limit);
-        let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
-        Ok((headers, msf::write(&stacks, &tree)).into_response())
+        let mut checksums = vec![server.store.capture(CaptureId(id))?.checksum];
+        if let Some(base) = view.base {
+            checksums.push(server.store.capture(CaptureId(base))?.checksum);
+        }
+        let etag = packed::etag(&checksums, &format!("flame {view:?}"));
+        packed::answer(&request, &etag, || {
+            let mut stacks = stacks(&server.store, id, &view)?;
+            let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
+            let tree = CallTree::build(&mut stacks, limit);
+            Ok(msf::write(&stacks, &tree))
+        })
     })
     .await
 }
