@@ -91,7 +91,12 @@ impl TextNames {
         let mut functions: HashMap<(&str, &str), FunctionId> = HashMap::new();
         let mut locations = std::mem::take(&mut profile.locations);
         for location in locations.iter_mut().filter(|location| location.lines.is_empty()) {
-            let Some(frame) = self.frames.get(&location.address.0) else { continue };
+            let address = location.address.0;
+            // A goroutine that has not run yet stands at its function's first byte,
+            // which Go does not take one off from.
+            let frame = self.frames.get(&address);
+            let frame = frame.or_else(|| self.frames.get(&address.wrapping_add(1)));
+            let Some(frame) = frame else { continue };
             let key = (frame.function.as_str(), frame.file.as_str());
             let function = *functions.entry(key).or_insert_with(|| {
                 let name = profile.strings.intern(&frame.function);

@@ -41,6 +41,14 @@ fn go_counts_take_names_and_labels_from_comments() {
 }
 
 #[test]
+fn goroutines_that_have_not_run_are_named_by_their_entry() {
+    let (mut profile, text) =
+        parse("goroutine profile: total 1\n1 @ 0x100 0x200\n#\t0x100\tmain.fresh+0x0\t/a.go:7\n");
+    text.apply(&mut profile);
+    assert_eq!(names(&profile, 0), ["main.fresh"]);
+}
+
+#[test]
 fn go_heaps_are_scaled_by_half_the_printed_rate() {
     let (profile, _) = parse("heap profile: 1: 100 [2: 200] @ heap/1024\n1: 100 [2: 200] @ 0x10\n");
     let scale = 1.0 / (1.0 - (-100.0_f64 / 512.0).exp());
