@@ -4,7 +4,7 @@
 //! address of the stack. Frames of the runtime at the leaf, and runtime.goexit, have no
 //! line; with the rest named they say nothing and are left out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::profile::Location;
 use model::{Function, FunctionId, Label, LabelValue, Line, LocationId, Profile};
@@ -111,6 +111,8 @@ impl TextNames {
         let kinds: Vec<Kind> =
             profile.locations.iter().map(|location| Kind::of(profile, location)).collect();
         let kind = |id: &LocationId| kinds.get(id.0 as usize).copied().unwrap_or(Kind::Unnamed);
+        // Texts leave out one frame at the root: runtime.goexit.
+        let mut exits: HashSet<LocationId> = HashSet::new();
         let mut stacks = Vec::with_capacity(profile.samples.len());
         for stack in &profile.samples.stacks {
             let all = profile.stacks.get(*stack);
@@ -122,8 +124,12 @@ impl TextNames {
             let below = frames.get(..below).unwrap_or(&[]);
             let start = below.iter().rposition(|id| kind(id) == Kind::Unnamed).map_or(0, |i| i + 1);
             let named = frames.get(start..).filter(|named| !named.is_empty());
+            if named.is_some() {
+                exits.extend(all.get(end..).unwrap_or(&[]));
+            }
             stacks.push(named.unwrap_or(all).to_vec());
         }
+        name_exits(profile, &stacks, &exits);
         profile.samples.stacks = stacks.iter().map(|stack| profile.stacks.intern(stack)).collect();
     }
 
@@ -137,6 +143,28 @@ impl TextNames {
     #[cfg(test)]
     pub(super) fn labels_of(&self, sample: model::SampleId) -> &[(String, String)] {
         self.labels.get(&sample.0).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A goroutine that is just ending has no other frame than the one that texts leave out.
+fn name_exits(profile: &mut Profile, stacks: &[Vec<LocationId>], exits: &HashSet<LocationId>) {
+    let mut function = None;
+    for stack in stacks {
+        let [only] = stack.as_slice() else { continue };
+        let index = only.0 as usize;
+        let is_unnamed = profile.locations.get(index).is_some_and(|l| l.lines.is_empty());
+        if !is_unnamed || !exits.contains(only) {
+            continue;
+        }
+        let function = *function.get_or_insert_with(|| {
+            let name = profile.strings.intern("runtime.goexit");
+            let new = Function { name, system_name: name, ..Function::default() };
+            profile.functions.push(new);
+            FunctionId(profile.functions.len() as u32 - 1)
+        });
+        if let Some(location) = profile.locations.get_mut(index) {
+            location.lines = vec![Line { function, line: 0, column: 0 }];
+        }
     }
 }
 
