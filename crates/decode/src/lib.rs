@@ -9,6 +9,7 @@ mod bytes;
 
 pub mod buildinfo;
 pub mod compress;
+pub mod disasm;
 pub mod elf;
 mod foreign;
 pub mod goruntime;

@@ -97,7 +97,12 @@ const BASES: [&str; 8] = [
 const MERGES: [&str; 3] =
     ["heap.pb.gz heap2.pb.gz", "synth.pb.gz synth2.pb.gz foreign.pb.gz", "heap.pb.gz allocs.pb.gz"];
 
-const OTHERS: [&str; 22] = [
+const OTHERS: [&str; 27] = [
+    "-disasm=main\\.(even|odd|leaf|descend) heap.pb.gz",
+    "-disasm=main\\.(even|leaf) -cum -unit=B heap2.pb.gz",
+    "-disasm=handle cpu.pb.gz",
+    "-disasm=nothing.like.this cpu.pb.gz",
+    "-list=main\\.(even|burn) heap.pb.gz",
     "-peek=main -cum heap.pb.gz",
     "-peek=nothing.like.this heap.pb.gz",
     "-peek=Server|Do synth.pb.gz",

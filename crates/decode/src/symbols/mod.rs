@@ -68,18 +68,9 @@ impl<'a> Symbols<'a> {
         self.go.is_some() || self.dwarf.is_some()
     }
 
-    /// The link-time address of what a mapping shows at `address`. A mapping without
-    /// limits holds link-time addresses.
+    /// The link-time address of what a mapping shows at `address`: see [`link_address`].
     pub fn link_address(&self, address: u64, start: u64, file_offset: u64) -> Option<u64> {
-        if start == 0 {
-            return Some(address);
-        }
-        let offset = address.checked_sub(start)?.checked_add(file_offset)?;
-        let mut segments = self.elf.segments().iter();
-        let segment = segments.find(|segment| {
-            offset >= segment.offset && offset - segment.offset < segment.file_size
-        })?;
-        segment.addr.0.checked_add(offset - segment.offset)
+        link_address(&self.elf, address, start, file_offset)
     }
 
     /// The frames of a link-time address; empty when nothing is known.
@@ -106,6 +97,24 @@ impl<'a> Symbols<'a> {
         }
         frames
     }
+}
+
+/// The link-time address of what a mapping shows at `address`. A mapping without limits
+/// holds link-time addresses.
+pub fn link_address(elf: &Elf<'_>, address: u64, start: u64, file_offset: u64) -> Option<u64> {
+    if start == 0 {
+        return Some(address);
+    }
+    let offset = address.checked_sub(start)?.checked_add(file_offset)?;
+    let mut segments = elf.segments().iter();
+    let segment = segments
+        .find(|segment| offset >= segment.offset && offset - segment.offset < segment.file_size)?;
+    segment.addr.0.checked_add(offset - segment.offset)
+}
+
+/// Every named symbol of a binary, by address: start, size, name.
+pub fn all(elf: &Elf<'_>) -> Vec<(u64, u64, String)> {
+    table::all(elf)
 }
 
 #[cfg(test)]

@@ -43,3 +43,17 @@ impl<'a> SymbolTable<'a> {
         (address < end).then(|| Bytes(self.names).c_str(name as usize, NAME_MAX))?
     }
 }
+
+/// Every named symbol with an address: start, size, name.
+pub(super) fn all(elf: &Elf<'_>) -> Vec<(u64, u64, String)> {
+    let Some((symbols, names)) = elf.symbol_table() else { return Vec::new() };
+    let named = symbols.chunks_exact(24).filter_map(|entry| {
+        let entry = Bytes(entry);
+        let name = Bytes(names).c_str(entry.u32(0)? as usize, NAME_MAX)?;
+        let (start, size) = (entry.u64(8)?, entry.u64(16)?);
+        (start != 0 && !name.is_empty()).then(|| (start, size, name.to_owned()))
+    });
+    let mut all: Vec<_> = named.collect();
+    all.sort();
+    all
+}

@@ -12,6 +12,7 @@ use render::picture::{self, Scene};
 use render::pprof::ReportError;
 use render::pprof::dot::Picture;
 
+use super::code::Binaries;
 use super::commands::{self, Image, Output, Viewer};
 use super::source_files::SourceSearch;
 use super::times;
@@ -138,6 +139,17 @@ pub(super) fn draw(report: &mut Report, out: &mut dyn Write) -> Result<(), Repor
         Format::TopProto => {
             let top = render::pprof::top_profile(report);
             out.write_all(&decode::pprof::write(&top))?;
+        }
+        Format::Disasm if report.config.intel_syntax => {
+            let message = "printing assembly in Intel syntax is not supported";
+            return Err(ReportError::Refused(message.to_owned()));
+        }
+        Format::Disasm => {
+            render::pprof::write_disasm(report, &mut Binaries::default(), out)?;
+        }
+        Format::WebList => {
+            let message = "weblist is not there yet; list prints the source, disasm the code";
+            return Err(ReportError::Refused(message.to_owned()));
         }
         _ => {
             let mut sources = SourceSearch::new(&report.config);

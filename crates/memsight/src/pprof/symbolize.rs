@@ -131,7 +131,7 @@ impl Namer {
 
 /// The binary of a mapping: where the search path has one with the right build id, else
 /// the file itself.
-fn binary(file: &str, build_id: &str) -> Result<(PathBuf, Vec<u8>), String> {
+pub(super) fn binary(file: &str, build_id: &str) -> Result<(PathBuf, Vec<u8>), String> {
     let mut refused = None;
     for path in candidates(file, build_id) {
         let Ok(bytes) = std::fs::read(&path) else { continue };

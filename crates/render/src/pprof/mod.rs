@@ -2,6 +2,7 @@
 //! writer instead of building the whole text first.
 
 mod callgrind;
+mod disasm;
 pub mod dot;
 mod list;
 mod raw;
@@ -16,6 +17,7 @@ use std::io::{self, Write};
 
 use analyze::pprof::{Format, Report};
 
+pub use disasm::{Code, CodeLine, CodeSymbol, write_disasm};
 pub use list::SourceFiles;
 pub use topproto::top_profile;
 
