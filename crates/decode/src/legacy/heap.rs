@@ -3,6 +3,7 @@
 use super::draft::{Draft, DraftSample};
 use super::lines::{Lines, addresses, is_comment, pattern};
 use super::{Outcome, Refusal, malformed, maps};
+use crate::goruntime::scale_heap_sample;
 
 pattern!(
     HEADER,
@@ -95,7 +96,7 @@ fn sample(line: &str, header: &Header, draft: &mut Draft) -> Result<DraftSample,
         if count != 0 {
             sample.bytes = Some(size.wrapping_div(count));
             if header.is_sampled {
-                (count, size) = unsampled(count, size, header.period);
+                (count, size) = scale_heap_sample(count, size, header.period);
             }
         }
         sample.values.extend([count, size]);
@@ -107,18 +108,4 @@ fn sample(line: &str, header: &Header, draft: &mut Draft) -> Result<DraftSample,
     add(in_use_count, in_use_size, "inuse")?;
     sample.stack = draft.call_stack(&addresses(stack)?, true);
     Ok(sample)
-}
-
-/// Scales what a sampler with this mean distance saw to what there was: an object of
-/// size s is seen with probability 1-exp(-s/rate).
-pub(super) fn unsampled(count: i64, size: i64, rate: i64) -> (i64, i64) {
-    if count == 0 || size == 0 {
-        return (0, 0);
-    }
-    if rate <= 1 {
-        return (count, size);
-    }
-    let mean = size as f64 / count as f64;
-    let scale = 1.0 / (1.0 - (-mean / rate as f64).exp());
-    ((count as f64 * scale) as i64, (size as f64 * scale) as i64)
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use model::{FunctionId, LocationId};
 
 use super::draft::{Draft, DraftSample};
-use super::heap::unsampled;
 use super::lines::{addresses, integer, pattern};
 use super::{Outcome, Refusal, maps};
+use crate::goruntime::scale_heap_sample;
 
 pattern!(ATTRIBUTE, r"([0-9A-Za-z_ ]+)=([0-9A-Za-z_ ]+)");
 pattern!(SAMPLE, r" *([0-9]+) +([0-9]+) +@ +([ x0-9a-f]*)");
@@ -99,7 +99,7 @@ fn samples<'t>(mut text: &'t str, is_heap: bool, draft: &mut Draft) -> Result<&'
                     return Err(Refusal::Malformed(message));
                 }
                 bytes = Some(second.wrapping_div(first));
-                (first, second) = unsampled(first, second, HEAP_RATE);
+                (first, second) = scale_heap_sample(first, second, HEAP_RATE);
             } else if draft.profile.period != 0 {
                 first = first.wrapping_mul(draft.profile.period);
                 second = second.wrapping_mul(draft.profile.period);

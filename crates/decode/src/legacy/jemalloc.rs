@@ -3,8 +3,8 @@
 use model::Profile;
 
 use super::draft::{Draft, DraftSample};
-use super::heap::unsampled;
 use super::{lines, maps};
+use crate::goruntime::scale_heap_sample;
 
 /// Samples of a dump.
 pub(crate) struct JemallocSink {
@@ -23,8 +23,8 @@ impl JemallocSink {
     pub(crate) fn push(&mut self, addresses: &str, counts: [i64; 4]) -> Option<()> {
         let addresses = lines::addresses(addresses).ok()?;
         let [objects, bytes, all_objects, all_bytes] = counts;
-        let (in_use_objects, in_use_bytes) = unsampled(objects, bytes, self.rate);
-        let (alloc_objects, alloc_bytes) = unsampled(all_objects, all_bytes, self.rate);
+        let (in_use_objects, in_use_bytes) = scale_heap_sample(objects, bytes, self.rate);
+        let (alloc_objects, alloc_bytes) = scale_heap_sample(all_objects, all_bytes, self.rate);
         let size = bytes.checked_div(objects).or_else(|| all_bytes.checked_div(all_objects));
         let stack = self.draft.call_stack(&addresses, true);
         self.rows.push([alloc_objects, alloc_bytes, in_use_objects, in_use_bytes]);

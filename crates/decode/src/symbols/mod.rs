@@ -6,7 +6,7 @@ mod table;
 
 use model::Addr;
 
-use crate::elf::{Elf, ElfError};
+use crate::elf::{Elf, ElfError, Segment};
 use crate::goruntime::static_table;
 use crate::pclntab::Pclntab;
 use dwarf::Dwarf;
@@ -70,7 +70,7 @@ impl<'a> Symbols<'a> {
 
     /// The link-time address of what a mapping shows at `address`: see [`link_address`].
     pub fn link_address(&self, address: u64, start: u64, file_offset: u64) -> Option<u64> {
-        link_address(&self.elf, address, start, file_offset)
+        link_address(self.elf.segments(), address, start, file_offset)
     }
 
     /// The frames of a link-time address; empty when nothing is known.
@@ -101,13 +101,18 @@ impl<'a> Symbols<'a> {
 
 /// The link-time address of what a mapping shows at `address`. A mapping without limits
 /// holds link-time addresses.
-pub fn link_address(elf: &Elf<'_>, address: u64, start: u64, file_offset: u64) -> Option<u64> {
+pub fn link_address(
+    segments: &[Segment],
+    address: u64,
+    start: u64,
+    file_offset: u64,
+) -> Option<u64> {
     if start == 0 {
         return Some(address);
     }
     let offset = address.checked_sub(start)?.checked_add(file_offset)?;
-    let mut segments = elf.segments().iter();
     let segment = segments
+        .iter()
         .find(|segment| offset >= segment.offset && offset - segment.offset < segment.file_size)?;
     segment.addr.0.checked_add(offset - segment.offset)
 }

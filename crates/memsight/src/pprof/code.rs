@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use decode::disasm;
-use decode::elf::Elf;
+use decode::elf::{Elf, Segment};
 use decode::symbols::{self, Symbols};
 use model::Addr;
 use model::profile::Mapping;
@@ -16,9 +16,10 @@ use super::symbolize;
 const SECTION_MARKS: [&str; 6] =
     ["runtime.text", "text", "_text", "runtime.etext", "etext", "_etext"];
 
-/// A binary's bytes and its symbols: start, size, name.
+/// A binary's bytes, where they are loaded, and its symbols: start, size, name.
 struct Binary {
     bytes: Vec<u8>,
+    segments: Vec<Segment>,
     symbols: Vec<(u64, u64, String)>,
 }
 
@@ -49,7 +50,8 @@ impl Binaries {
                     })
                     .collect();
             }
-            Ok(Rc::new(Binary { bytes, symbols }))
+            let segments = elf.segments().to_vec();
+            Ok(Rc::new(Binary { bytes, segments, symbols }))
         });
         self.known.insert(path.to_owned(), opened.clone());
         opened
@@ -69,8 +71,7 @@ impl Code for Binaries {
 
     fn address(&mut self, path: &str, mapping: &Mapping, address: u64) -> Option<u64> {
         let binary = self.open(path).ok()?;
-        let elf = Elf::parse(&binary.bytes).ok()?;
-        symbols::link_address(&elf, address, mapping.start.0, mapping.file_offset)
+        symbols::link_address(&binary.segments, address, mapping.start.0, mapping.file_offset)
     }
 
     fn instructions(&mut self, path: &str, start: u64, end: u64) -> Result<Vec<CodeLine>, String> {

@@ -53,7 +53,7 @@ fn to_file(report: &mut Report, file: File) -> Result<(), String> {
 }
 
 /// A new file with the next free number.
-fn numbered(dir: &Path, prefix: &str, ending: &str) -> Result<(PathBuf, File), String> {
+pub(super) fn numbered(dir: &Path, prefix: &str, ending: &str) -> Result<(PathBuf, File), String> {
     for number in 1..10_000 {
         let path = dir.join(format!("{prefix}{number:03}.{ending}"));
         match File::create_new(&path) {

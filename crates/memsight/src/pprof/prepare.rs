@@ -1,6 +1,7 @@
 //! From sources to the one profile that reports are made of: fetched, merged, compared
 //! with a base, symbolized, pruned.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use analyze::pprof::{filter, labels, merge};
@@ -10,6 +11,7 @@ use model::{MappingId, Profile, StrId};
 use super::demangle;
 use super::fetch::{self, Fetched};
 use super::flags::Call;
+use super::generate::numbered;
 use super::symbolize;
 
 /// Fetches and prepares; a base is subtracted.
@@ -134,7 +136,11 @@ fn save(profile: &Profile) {
     for value_type in &profile.sample_types {
         prefix.push_str(&format!("{}.", profile.str(value_type.kind)));
     }
-    match save_in(&save_dir(), &prefix, &decode::pprof::write(profile)) {
+    let saved = numbered(&save_dir(), &prefix, "pb.gz").and_then(|(path, mut file)| {
+        let written = file.write_all(&decode::pprof::write(profile));
+        written.map(|()| path).map_err(|error| error.to_string())
+    });
+    match saved {
         Ok(path) => eprintln!("Saved profile in {}", path.display()),
         Err(error) => eprintln!("Could not save profile: {error}"),
     }
@@ -153,18 +159,4 @@ fn save_dir() -> PathBuf {
         }
     }
     std::env::temp_dir()
-}
-
-/// Writes a file with the next free number.
-pub(super) fn save_in(dir: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
-    use std::io::{ErrorKind, Write};
-    for number in 1..10_000 {
-        let path = dir.join(format!("{prefix}{number:03}.pb.gz"));
-        match std::fs::File::create_new(&path) {
-            Ok(mut file) => return file.write_all(bytes).map(|()| path),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(std::io::Error::other(format!("{} holds too many profiles", dir.display())))
 }

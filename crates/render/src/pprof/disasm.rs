@@ -4,12 +4,11 @@ use std::io::Write;
 
 use analyze::pprof::Report;
 use analyze::pprof::graph::{Graph, NodeId, mean};
-use analyze::pprof::measure::percentage;
 use analyze::pprof::paths;
 use model::StrId;
 use model::profile::Mapping;
 
-use super::ReportError;
+use super::{ReportError, sum, value_or_dot, write_sums};
 
 /// A symbol of a binary, in addresses of the binary.
 #[derive(Clone, Debug)]
@@ -161,20 +160,11 @@ fn write_symbol(
     out: &mut dyn Write,
 ) -> Result<(), ReportError> {
     let Found { symbol, path, nodes } = found;
-    let sum = |value: fn(&analyze::pprof::graph::Node) -> i64| {
-        nodes.iter().fold(0_i64, |sum, (_, id)| sum.wrapping_add(value(graph.node(*id))))
-    };
-    let (flat, cum) = (sum(|node| node.flat), sum(|node| node.cum));
+    let (flat, cum) = sum(graph, nodes.iter().map(|(_, id)| id));
     let instructions = code.instructions(path, symbol.start, symbol.end);
     let instructions = instructions.map_err(ReportError::Refused)?;
     writeln!(out, "ROUTINE ======================== {}", symbol.name)?;
-    writeln!(
-        out,
-        "{:>10} {:>10} (flat, cum) {} of Total",
-        report.format_value(flat),
-        report.format_value(cum),
-        percentage(cum, report.total)
-    )?;
+    write_sums(report, flat, cum, out)?;
     let mut rest = nodes.as_slice();
     let mut last = (String::new(), String::new(), 0);
     for (index, line) in instructions.iter().enumerate() {
@@ -217,11 +207,8 @@ fn write_line(
             place.2 = node.info.line;
         }
     }
-    let shown = |value: i64| match value {
-        0 => ".".to_owned(),
-        value => report.format_value(value),
-    };
-    let (flat, cum) = (shown(mean(flat, flat_div)), shown(mean(cum, cum_div)));
+    let (flat, cum) = (mean(flat, flat_div), mean(cum, cum_div));
+    let (flat, cum) = (value_or_dot(report, flat), value_or_dot(report, cum));
     let mut source = String::new();
     if place != *last {
         let (function, file, number) = &place;

@@ -5,10 +5,9 @@ use std::io::{self, Write};
 
 use analyze::pprof::Report;
 use analyze::pprof::graph::{Graph, NodeId};
-use analyze::pprof::measure::percentage;
 use model::StrId;
 
-use super::ReportError;
+use super::{ReportError, sum, value_or_dot, write_sums};
 
 /// Where source texts come from.
 pub trait SourceFiles {
@@ -77,15 +76,9 @@ fn write_file(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let file = nodes.first().map_or("", |id| report.profile.str(graph.node(*id).info.file));
-    let (flat, cum) = sum(graph, nodes);
+    let (flat, cum) = sum(graph, nodes.iter());
     writeln!(out, "ROUTINE ======================== {name} in {file}")?;
-    writeln!(
-        out,
-        "{:>10} {:>10} (flat, cum) {} of Total",
-        report.format_value(flat),
-        report.format_value(cum),
-        percentage(cum, report.total)
-    )?;
+    write_sums(report, flat, cum, out)?;
     let lines = match sources.lines(file) {
         Ok(lines) => lines,
         Err(error) => return writeln!(out, " Error: {error}"),
@@ -94,25 +87,15 @@ fn write_file(
     for id in nodes {
         by_line.entry(graph.node(*id).info.line).or_default().push(*id);
     }
-    let value_or_dot = |value: i64| match value {
-        0 => ".".to_owned(),
-        value => report.format_value(value),
-    };
     let (start, end) = range(graph, nodes);
     for number in start..=end {
         let line = usize::try_from(number - 1).ok().and_then(|index| lines.get(index));
         let Some(line) = line else { break };
-        let (flat, cum) = by_line.get(&number).map_or((0, 0), |ids| sum(graph, ids));
-        let (flat, cum) = (value_or_dot(flat), value_or_dot(cum));
+        let (flat, cum) = by_line.get(&number).map_or((0, 0), |ids| sum(graph, ids.iter()));
+        let (flat, cum) = (value_or_dot(report, flat), value_or_dot(report, cum));
         writeln!(out, "{flat:>10} {cum:>10} {number:>6}:{line}")?;
     }
     Ok(())
-}
-
-fn sum(graph: &Graph, nodes: &[NodeId]) -> (i64, i64) {
-    nodes.iter().map(|id| graph.node(*id)).fold((0_i64, 0_i64), |(flat, cum), node| {
-        (flat.wrapping_add(node.flat), cum.wrapping_add(node.cum))
-    })
 }
 
 /// The lines to show: from the function's first line, or a margin before the first

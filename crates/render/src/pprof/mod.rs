@@ -15,6 +15,8 @@ mod tree;
 
 use std::io::{self, Write};
 
+use analyze::pprof::graph::{Graph, NodeId};
+use analyze::pprof::measure::percentage;
 use analyze::pprof::{Format, Report};
 
 pub use disasm::{Code, CodeLine, CodeSymbol, write_disasm};
@@ -58,6 +60,32 @@ pub fn write(
         }
     }
     Ok(())
+}
+
+/// The line below the name of a listed function.
+fn write_sums(report: &Report, flat: i64, cum: i64, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:>10} {:>10} (flat, cum) {} of Total",
+        report.format_value(flat),
+        report.format_value(cum),
+        percentage(cum, report.total)
+    )
+}
+
+/// A value in a listing, where nothing is a dot.
+fn value_or_dot(report: &Report, value: i64) -> String {
+    match value {
+        0 => ".".to_owned(),
+        value => report.format_value(value),
+    }
+}
+
+/// Own values and values with callees of some nodes together.
+fn sum<'a>(graph: &Graph, nodes: impl Iterator<Item = &'a NodeId>) -> (i64, i64) {
+    nodes.map(|id| graph.node(*id)).fold((0_i64, 0_i64), |(flat, cum), node| {
+        (flat.wrapping_add(node.flat), cum.wrapping_add(node.cum))
+    })
 }
 
 fn comments(report: &Report, out: &mut dyn Write) -> io::Result<()> {
