@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use decode::pprof;
 use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec, Timestamp};
+use ureq::Body;
+use ureq::http::Response;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::error::CaptureError;
 use crate::live::now;
@@ -41,49 +44,90 @@ pub struct Tls {
 /// # Errors
 /// When nobody answers in time, or with an error.
 pub fn fetch(url: &str, timeout: Duration, tls: &Tls) -> Result<Vec<u8>, CaptureError> {
-    use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
-    let fail = |message: String, is_unreachable| CaptureError::Http {
-        url: url.to_owned(),
-        message,
-        is_unreachable,
-    };
-    let invalid = |error: ureq::Error| fail(error.to_string(), false);
+    ask(url, None, timeout, tls)
+}
+
+/// Posts `question` and returns the answer, under the rules of [`fetch`].
+///
+/// # Errors
+/// When nobody answers in time, or with an error.
+pub fn post(
+    url: &str,
+    question: &str,
+    timeout: Duration,
+    tls: &Tls,
+) -> Result<Vec<u8>, CaptureError> {
+    ask(url, Some(question), timeout, tls)
+}
+
+fn ask(
+    url: &str,
+    question: Option<&str>,
+    timeout: Duration,
+    tls: &Tls,
+) -> Result<Vec<u8>, CaptureError> {
     let plain_url = url.replacen("https+insecure://", "https://", 1);
-    let mut config = TlsConfig::builder().disable_verification(plain_url != url);
-    if let Some(ca) = &tls.ca {
-        let authority = Certificate::from_pem(ca).map_err(invalid)?;
-        config = config.root_certs(RootCerts::new_with_certs(&[authority]));
-    }
-    if let Some((cert, key)) = tls.cert.as_ref().zip(tls.key.as_ref()) {
-        let cert = Certificate::from_pem(cert).map_err(invalid)?;
-        let key = PrivateKey::from_pem(key).map_err(invalid)?;
-        config = config.client_cert(Some(ClientCert::new_with_certs(&[cert], key)));
-    }
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(timeout + CONNECT_TIMEOUT))
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .http_status_as_error(false)
-        .tls_config(config.build())
-        .build()
-        .new_agent();
-    let mut response =
-        agent.get(&plain_url).call().map_err(|error| fail(error.to_string(), true))?;
+    let config = tls_config(tls, plain_url != url);
+    let config = config.map_err(|error| failure(url, error.to_string(), false))?;
+    let agent = agent(timeout + CONNECT_TIMEOUT, config);
+    let answer = match question {
+        Some(question) => {
+            let request = agent.post(&plain_url).content_type("application/octet-stream");
+            request.send(question)
+        }
+        None => agent.get(&plain_url).call(),
+    };
+    let mut response = answer.map_err(|error| failure(url, error.to_string(), true))?;
     let status = response.status();
     let is_from_pprof = response.headers().contains_key("X-Go-Pprof");
-    let mut body = Vec::new();
-    let mut reader = response.body_mut().as_reader().take(BODY_MAX + 1);
-    reader.read_to_end(&mut body).map_err(|error| fail(error.to_string(), true))?;
-    if body.len() as u64 > BODY_MAX {
-        return Err(fail(format!("the answer is larger than {} MiB", BODY_MAX >> 20), false));
-    }
+    let body = body(url, &mut response)?;
     if status.as_u16() != 200 {
         let detail = match is_from_pprof {
             true => format!(" - {}", String::from_utf8_lossy(&body).trim()),
             false => String::new(),
         };
-        return Err(fail(format!("server response: {status}{detail}"), false));
+        return Err(failure(url, format!("server response: {status}{detail}"), false));
     }
     Ok(body)
+}
+
+fn tls_config(tls: &Tls, is_insecure: bool) -> Result<TlsConfig, ureq::Error> {
+    let mut config = TlsConfig::builder().disable_verification(is_insecure);
+    if let Some(ca) = &tls.ca {
+        let authority = Certificate::from_pem(ca)?;
+        config = config.root_certs(RootCerts::new_with_certs(&[authority]));
+    }
+    if let Some((cert, key)) = tls.cert.as_ref().zip(tls.key.as_ref()) {
+        let cert = Certificate::from_pem(cert)?;
+        let key = PrivateKey::from_pem(key)?;
+        config = config.client_cert(Some(ClientCert::new_with_certs(&[cert], key)));
+    }
+    Ok(config.build())
+}
+
+fn agent(timeout: Duration, tls: TlsConfig) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .http_status_as_error(false)
+        .tls_config(tls)
+        .build()
+        .new_agent()
+}
+
+fn body(url: &str, response: &mut Response<Body>) -> Result<Vec<u8>, CaptureError> {
+    let mut body = Vec::new();
+    let mut reader = response.body_mut().as_reader().take(BODY_MAX + 1);
+    reader.read_to_end(&mut body).map_err(|error| failure(url, error.to_string(), true))?;
+    if body.len() as u64 > BODY_MAX {
+        let message = format!("the answer is larger than {} MiB", BODY_MAX >> 20);
+        return Err(failure(url, message, false));
+    }
+    Ok(body)
+}
+
+fn failure(url: &str, message: String, is_unreachable: bool) -> CaptureError {
+    CaptureError::Http { url: url.to_owned(), message, is_unreachable }
 }
 
 impl HttpTarget {
@@ -94,12 +138,7 @@ impl HttpTarget {
     /// When nobody answers.
     pub fn attach(url: &str) -> Result<HttpTarget, CaptureError> {
         let base = url.trim_end_matches('/').trim_end_matches("/debug/pprof").to_owned();
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .http_status_as_error(false)
-            .build()
-            .new_agent();
+        let agent = agent(TIMEOUT, TlsConfig::default());
         let name = base.split("://").nth(1).unwrap_or(&base).to_owned();
         let mut labels = BTreeMap::new();
         labels.insert("instance".to_owned(), name.clone());
@@ -120,28 +159,17 @@ impl HttpTarget {
     /// When nobody answers, the answer is an error, or it is too large.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, CaptureError> {
         let url = format!("{}/debug/pprof/{path}", self.base);
-        let fail = |message: String, is_unreachable| CaptureError::Http {
-            url: url.clone(),
-            message,
-            is_unreachable,
-        };
-        let mut response =
-            self.agent.get(&url).call().map_err(|error| fail(error.to_string(), true))?;
+        let fail = |message: String| failure(&url, message, false);
+        let answer = self.agent.get(&url).call();
+        let mut response = answer.map_err(|error| failure(&url, error.to_string(), true))?;
         match response.status().as_u16() {
-            200 => {}
+            200 => body(&url, &mut response),
             404 => {
                 let hint = "not found: does the program import net/http/pprof?";
-                return Err(fail(hint.to_owned(), false));
+                Err(fail(hint.to_owned()))
             }
-            status => return Err(fail(format!("the program answered {status}"), false)),
+            status => Err(fail(format!("the program answered {status}"))),
         }
-        let mut body = Vec::new();
-        let mut reader = response.body_mut().as_reader().take(BODY_MAX + 1);
-        reader.read_to_end(&mut body).map_err(|error| fail(error.to_string(), true))?;
-        if body.len() as u64 > BODY_MAX {
-            return Err(fail("the answer is larger than 256 MiB".to_owned(), false));
-        }
-        Ok(body)
     }
 
     pub(crate) fn observe(&self) -> Result<Observation, CaptureError> {
@@ -161,11 +189,9 @@ impl HttpTarget {
 
     pub(crate) fn heap_profile(&self) -> Result<Profile, CaptureError> {
         let body = self.get("heap")?;
-        pprof::read(&body).map(|parsed| parsed.profile).map_err(|error| CaptureError::Http {
-            url: format!("{}/debug/pprof/heap", self.base),
-            message: error.to_string(),
-            is_unreachable: false,
-        })
+        let url = format!("{}/debug/pprof/heap", self.base);
+        let parsed = pprof::read(&body).map_err(|error| failure(&url, error.to_string(), false))?;
+        Ok(parsed.profile)
     }
 
     pub(crate) fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {

@@ -11,20 +11,19 @@ use regex::Regex;
 
 use crate::args::{ProfileArgs, ProfileKind};
 use crate::failure::Failure;
+use crate::files;
 
 /// Reads a profile from `source`.
 pub(crate) fn profile(source: &str, kind: ProfileKind) -> Result<Profile, Failure> {
     if source == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
-        return decoded(source, &bytes);
+        return decoded(source, std::io::stdin().lock());
     }
     if Path::new(source).exists() && source.parse::<u32>().is_err() {
-        return decoded(source, &std::fs::read(source).with_context(|| source.to_owned())?);
+        return decoded(source, files::open(Path::new(source)).with_context(|| source.to_owned())?);
     }
     if let Some((base, path)) = source.split_once("/debug/pprof/") {
         let target = capture::http::HttpTarget::attach(base)?;
-        return decoded(source, &target.get(path)?);
+        return decoded(source, target.get(path)?.as_slice());
     }
     let spec = TargetSpec::parse(source).map_err(|message| {
         let is_path = source.contains('/') || source.contains('.');
@@ -44,8 +43,8 @@ fn no_file(source: &str) -> String {
     format!("{source}: no such file")
 }
 
-fn decoded(source: &str, bytes: &[u8]) -> Result<Profile, Failure> {
-    let parsed = decode::profile::read(bytes).with_context(|| source.to_owned())?;
+fn decoded(source: &str, input: impl Read) -> Result<Profile, Failure> {
+    let parsed = decode::profile::read(input).with_context(|| source.to_owned())?;
     for warning in &parsed.warnings {
         eprintln!("memsight: {source}: {warning}");
     }

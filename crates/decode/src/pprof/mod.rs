@@ -31,6 +31,9 @@ pub enum PprofError {
     /// The compressed stream is damaged.
     #[error("damaged compressed stream: {0}")]
     Gzip(String),
+    /// The input cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// The inflated profile exceeds the limit.
     #[error("the profile is larger than {0} bytes when inflated")]
     TooLarge(u64),
@@ -58,6 +61,20 @@ pub enum PprofError {
         /// Number of values.
         found: usize,
     },
+}
+
+impl From<std::io::Error> for PprofError {
+    fn from(error: std::io::Error) -> PprofError {
+        use std::io::ErrorKind;
+        match error.kind() {
+            // What decompressors say; sources of bytes have their own kinds.
+            ErrorKind::InvalidData
+            | ErrorKind::InvalidInput
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::Other => PprofError::Gzip(error.to_string()),
+            _ => PprofError::Unreadable(error.to_string()),
+        }
+    }
 }
 
 #[cfg(test)]

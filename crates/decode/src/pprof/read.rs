@@ -52,7 +52,7 @@ pub fn read(bytes: &[u8]) -> Result<Parsed, PprofError> {
 /// # Errors
 /// As [`read`].
 pub fn read_with(bytes: &[u8], options: Options) -> Result<Parsed, PprofError> {
-    let reader = compress::reader(bytes).map_err(|error| PprofError::Gzip(error.to_string()))?;
+    let reader = compress::reader(bytes)?;
     read_plain(Vec::new(), reader, options, false)
 }
 
@@ -69,7 +69,9 @@ pub(crate) fn read_plain(
     let result = builder.take_all(&mut fields);
     builder.is_truncated = is_truncated || fields.is_truncated;
     match result {
-        Err(error @ (PprofError::TooLarge(_) | PprofError::Gzip(_))) => return Err(error),
+        Err(
+            error @ (PprofError::TooLarge(_) | PprofError::Gzip(_) | PprofError::Unreadable(_)),
+        ) => return Err(error),
         Err(error) if !builder.is_truncated => return Err(error),
         _ => {}
     }

@@ -62,7 +62,7 @@ impl<R: Read> FieldStream<R> {
                 Ok(0) => self.is_at_end = true,
                 Ok(_) => {}
                 Err(error) if is_end(&error) => (self.is_at_end, self.is_truncated) = (true, true),
-                Err(error) => return Err(PprofError::Gzip(error.to_string())),
+                Err(error) => return Err(error.into()),
             }
             let grown = (self.buffer.len() - before) as u64;
             if self.consumed + self.available() as u64 > self.limit && grown > 0 {

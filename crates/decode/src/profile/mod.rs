@@ -44,8 +44,7 @@ pub fn read(input: impl Read) -> Result<Parsed, PprofError> {
 /// # Errors
 /// As [`read`].
 pub fn read_with_names(input: impl Read) -> Result<AnyProfile, PprofError> {
-    let damaged = |error: io::Error| PprofError::Gzip(error.to_string());
-    let mut reader = compress::reader(input).map_err(damaged)?;
+    let mut reader = compress::reader(input)?;
     let mut head = Vec::new();
     let mut is_truncated = false;
     match reader.by_ref().take(WHOLE_BYTES_MAX as u64).read_to_end(&mut head) {
@@ -53,12 +52,12 @@ pub fn read_with_names(input: impl Read) -> Result<AnyProfile, PprofError> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !head.is_empty() => {
             is_truncated = true;
         }
-        Err(error) => return Err(damaged(error)),
+        Err(error) => return Err(error.into()),
     }
     let is_whole = head.len() < WHOLE_BYTES_MAX || is_truncated;
     if !is_whole && !looks_like_proto(&head) {
         let rest = TEXT_BYTES_MAX - head.len() as u64;
-        reader.take(rest + 1).read_to_end(&mut head).map_err(damaged)?;
+        reader.take(rest + 1).read_to_end(&mut head)?;
         if head.len() as u64 > TEXT_BYTES_MAX {
             return Err(PprofError::TooLarge(TEXT_BYTES_MAX));
         }

@@ -1,23 +1,24 @@
 //! Where profiles come from: files, URLs with pprof's rules, live processes.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::Profile;
 
-use super::flags::Call;
+use super::flags::{Call, Tls};
+use crate::files;
 
-/// Profiles fetched at once.
-const AT_ONCE: usize = 16;
+/// Profiles fetched at once, as pprof does: with `seconds=` most of the time is waiting.
+const AT_ONCE: usize = 128;
 
 /// A fetched profile.
 pub(super) struct Fetched {
     pub(super) profile: Profile,
-    /// It came over the network and is worth keeping.
-    pub(super) is_remote: bool,
+    /// Where on the network it came from; such a profile is worth keeping.
+    pub(super) url: Option<String>,
 }
 
 /// Fetches all sources; those that fail are named and left out.
@@ -27,16 +28,23 @@ pub(super) struct Fetched {
 pub(super) fn all(sources: &[String], call: &Call, what: &str) -> Result<Vec<Fetched>, String> {
     let results: Vec<Mutex<Option<Result<Fetched, String>>>> =
         sources.iter().map(|_| Mutex::new(None)).collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
+    let next = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
+    let shows_progress = sources.len() > 1 && std::io::stderr().is_terminal();
     std::thread::scope(|scope| {
         for _ in 0..sources.len().min(AT_ONCE) {
             scope.spawn(|| {
                 loop {
-                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some((source, slot)) = sources.get(index).zip(results.get(index)) else {
                         break;
                     };
                     let result = one(source, call);
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if shows_progress {
+                        let verdict = if result.is_ok() { "fetched" } else { "failed" };
+                        eprintln!("{verdict} {done} of {}: {source}", sources.len());
+                    }
                     if let Ok(mut slot) = slot.lock() {
                         *slot = Some(result);
                     }
@@ -65,25 +73,28 @@ pub(super) fn all(sources: &[String], call: &Call, what: &str) -> Result<Vec<Fet
 fn one(source: &str, call: &Call) -> Result<Fetched, String> {
     if source == "-" {
         let profile = parsed(source, std::io::stdin().lock(), call)?;
-        return Ok(Fetched { profile, is_remote: false });
+        return Ok(Fetched { profile, url: None });
     }
     if Path::new(source).exists() {
-        let file = File::open(source).map_err(|error| format!("open {source}: {error}"))?;
-        return Ok(Fetched { profile: parsed(source, file, call)?, is_remote: false });
+        let file = files::open(Path::new(source));
+        let file = file.map_err(|error| format!("open {source}: {error}"))?;
+        return Ok(Fetched { profile: parsed(source, file, call)?, url: None });
     }
     if let Some((url, timeout)) = url_of(source, call) {
         eprintln!("Fetching profile over HTTP from {url}");
         if call.seconds > 0 {
             eprintln!("Please wait... ({}s)", call.seconds);
         }
-        let body = capture::http::fetch(&url, timeout, &tls(call)?).map_err(|e| e.to_string())?;
-        return Ok(Fetched { profile: parsed(source, Cursor::new(body), call)?, is_remote: true });
+        let body =
+            capture::http::fetch(&url, timeout, &tls(&call.tls)?).map_err(|e| e.to_string())?;
+        let profile = parsed(source, Cursor::new(body), call)?;
+        return Ok(Fetched { profile, url: Some(url) });
     }
     let is_live = source.starts_with("name:") || source.parse::<u32>().is_ok();
     if is_live && let Ok(spec) = model::TargetSpec::parse(source) {
         let target = capture::LiveTarget::attach(&spec).map_err(|error| error.to_string())?;
         let heap = target.heap_profile().map_err(|error| error.to_string())?;
-        return Ok(Fetched { profile: heap.profile, is_remote: false });
+        return Ok(Fetched { profile: heap.profile, url: None });
     }
     Err(format!("open {source}: no such file or directory"))
 }
@@ -106,15 +117,16 @@ fn parsed(source: &str, input: impl Read, call: &Call) -> Result<Profile, String
     Ok(profile)
 }
 
-fn tls(call: &Call) -> Result<capture::http::Tls, String> {
+/// The files named for TLS.
+pub(super) fn tls(files: &Tls) -> Result<capture::http::Tls, String> {
     let read = |path: &str| -> Result<Option<Vec<u8>>, String> {
         let failed = |error| format!("could not read {path}: {error}");
         (!path.is_empty()).then(|| std::fs::read(path).map_err(failed)).transpose()
     };
     Ok(capture::http::Tls {
-        cert: read(&call.tls.cert)?,
-        key: read(&call.tls.key)?,
-        ca: read(&call.tls.ca)?,
+        cert: read(&files.cert)?,
+        key: read(&files.key)?,
+        ca: read(&files.ca)?,
     })
 }
 

@@ -11,6 +11,7 @@ mod prepare;
 mod shell;
 mod source_files;
 mod symbolize;
+mod symbolz;
 mod times;
 mod usage;
 

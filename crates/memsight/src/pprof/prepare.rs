@@ -13,10 +13,11 @@ use super::fetch::{self, Fetched};
 use super::flags::Call;
 use super::generate::numbered;
 use super::symbolize;
+use super::symbolz::{self, Origins};
 
 /// Fetches and prepares; a base is subtracted.
 pub(super) fn profile(call: &Call) -> Result<Profile, String> {
-    let (mut profile, base, is_remote) = fetched(call)?;
+    let Fetch { mut profile, base, origins, is_remote } = fetched(call)?;
     if let Some(mut base) = base {
         if call.is_diff_base {
             labels::set(&mut base, labels::BASE_LABEL, "true");
@@ -24,7 +25,7 @@ pub(super) fn profile(call: &Call) -> Result<Profile, String> {
         merge::negate(&mut base);
         profile = merge::combine(vec![profile, base])?;
     }
-    finish(&mut profile, call);
+    finish(&mut profile, &origins, call)?;
     if is_remote {
         save(&profile);
     }
@@ -33,46 +34,62 @@ pub(super) fn profile(call: &Call) -> Result<Profile, String> {
 
 /// Fetches and prepares profile and base, each for itself.
 pub(super) fn apart(call: &Call) -> Result<(Profile, Option<Profile>), String> {
-    let (mut profile, mut base, is_remote) = fetched(call)?;
-    finish(&mut profile, call);
-    base.iter_mut().for_each(|base| finish(base, call));
+    let Fetch { mut profile, mut base, origins, is_remote } = fetched(call)?;
+    for profile in [&mut profile].into_iter().chain(&mut base) {
+        finish(profile, &origins, call)?;
+    }
     if is_remote {
         save(&profile);
     }
     Ok((profile, base))
 }
 
-/// The merged sources, the merged bases, and whether any came over the network.
-fn fetched(call: &Call) -> Result<(Profile, Option<Profile>, bool), String> {
+/// What the sources gave.
+struct Fetch {
+    /// The sources, merged.
+    profile: Profile,
+    /// The bases, merged.
+    base: Option<Profile>,
+    origins: Origins,
+    is_remote: bool,
+}
+
+fn fetched(call: &Call) -> Result<Fetch, String> {
     let (sources, bases) = std::thread::scope(|scope| {
         let bases = scope.spawn(|| fetch::all(&call.bases, call, "base"));
         let sources = fetch::all(&call.sources, call, "source");
         (sources, bases.join().unwrap_or_else(|_| Err("fetching the base failed".to_owned())))
     });
     let (sources, bases) = (sources?, bases?);
-    let is_remote = sources.iter().chain(&bases).any(|fetched| fetched.is_remote);
-    let mut profile = merged(sources, call)?;
-    let base = (!bases.is_empty()).then(|| merged(bases, call)).transpose()?;
+    let is_remote = sources.iter().chain(&bases).any(|fetched| fetched.url.is_some());
+    let mut origins = Origins::default();
+    let mut profile = merged(sources, &mut origins, call)?;
+    let base = (!bases.is_empty()).then(|| merged(bases, &mut origins, call)).transpose()?;
     if let Some(base) = base.as_ref().filter(|_| call.config.normalize) {
         merge::normalize(&mut profile, base)?;
     }
-    Ok((profile, base, is_remote))
+    Ok(Fetch { profile, base, origins, is_remote })
 }
 
-fn finish(profile: &mut Profile, call: &Call) {
-    symbolize(profile, &call.symbolize);
+fn finish(profile: &mut Profile, origins: &Origins, call: &Call) -> Result<(), String> {
+    symbolize(profile, origins, call)?;
+    symbolz::forget(profile);
     // As pprof: expressions that are no expressions drop nothing.
     let _ = filter::remove_uninteresting(profile);
     if !call.comment.is_empty() {
         let comment = profile.strings.intern(&call.comment);
         profile.comments.push(comment);
     }
+    Ok(())
 }
 
-fn merged(fetched: Vec<Fetched>, call: &Call) -> Result<Profile, String> {
+fn merged(fetched: Vec<Fetched>, origins: &mut Origins, call: &Call) -> Result<Profile, String> {
     let profiles = fetched.into_iter().map(|fetched| {
         let mut profile = fetched.profile;
         name_main_binary(&mut profile, call);
+        if let Some(url) = &fetched.url {
+            origins.note(&mut profile, url);
+        }
         profile
     });
     merge::combine(profiles.collect())
@@ -97,21 +114,21 @@ fn name_main_binary(profile: &mut Profile, call: &Call) {
     }
 }
 
-fn symbolize(profile: &mut Profile, mode: &str) {
-    let (mut force, mut is_local, mut style) = (false, true, demangle::Mode::Default);
-    for option in mode.to_lowercase().split(':') {
+fn symbolize(profile: &mut Profile, origins: &Origins, call: &Call) -> Result<(), String> {
+    let (mut force, mut is_local, mut is_remote) = (false, true, true);
+    let mut style = demangle::Mode::Default;
+    for option in call.symbolize.to_lowercase().split(':') {
         match option {
-            "none" | "no" => return,
+            "none" | "no" => return Ok(()),
             "" | "demangle=default" => {}
-            "local" | "fastlocal" => is_local = true,
-            // Asking the server of a profile for names is left to the binaries here.
-            "remote" => is_local = false,
+            "local" | "fastlocal" => (is_local, is_remote) = (true, false),
+            "remote" => (is_local, is_remote) = (false, true),
             "force" => force = true,
             "demangle=full" => (force, style) = (true, demangle::Mode::Full),
             "demangle=templates" => (force, style) = (true, demangle::Mode::Templates),
             "demangle=none" => (force, style) = (true, demangle::Mode::None),
             _ => {
-                eprintln!("ignoring unrecognized symbolization option: {mode}");
+                eprintln!("ignoring unrecognized symbolization option: {}", call.symbolize);
                 eprintln!(
                     "expecting -symbolize=[local|fastlocal|remote|none][:force]\
                      [:demangle=[none|full|templates|default]"
@@ -122,7 +139,11 @@ fn symbolize(profile: &mut Profile, mode: &str) {
     if is_local {
         symbolize::locally(profile, force);
     }
+    if is_remote {
+        symbolz::symbolize(profile, force, origins, &fetch::tls(&call.tls)?)?;
+    }
     demangle::apply(profile, force, style);
+    Ok(())
 }
 
 /// Keeps a copy of what came over the network; a profile cannot be taken twice.

@@ -102,19 +102,19 @@ fn mapping_from(
 }
 
 /// New functions by what they are.
-struct Namer {
+pub(super) struct Namer {
     known: HashMap<(StrId, StrId, i64), FunctionId>,
     next_id: u64,
 }
 
 impl Namer {
-    fn new(profile: &Profile) -> Namer {
+    pub(super) fn new(profile: &Profile) -> Namer {
         let ids = (0..profile.functions.len() as u32).map(FunctionId);
         let last = ids.map(|id| profile.function_id(id)).max().unwrap_or(0);
         Namer { known: HashMap::new(), next_id: last + 1 }
     }
 
-    fn line(&mut self, profile: &mut Profile, frame: &SymbolFrame) -> Line {
+    pub(super) fn line(&mut self, profile: &mut Profile, frame: &SymbolFrame) -> Line {
         let name = profile.strings.intern(&frame.function);
         let filename = profile.strings.intern(&frame.file);
         let start_line = i64::from(frame.start_line);

@@ -4,5 +4,6 @@ mod errors;
 mod namespaces;
 mod pprof;
 mod profiles;
+mod remote;
 mod serve;
 mod support;

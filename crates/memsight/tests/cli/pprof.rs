@@ -135,3 +135,28 @@ fn mistakes_are_explained() {
     assert!(fails(&["pprof", "-top", "/no/such/file"], 2).contains("no such file"));
     assert!(stdout(&["pprof", "-help"]).is_empty(), "help goes to standard error");
 }
+
+#[test]
+fn recordings_of_perf_go_through_perf_script() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("perf.data");
+    let spin = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+    let recorded = Command::new("perf")
+        .args(["record", "-q", "-e", "cpu-clock", "-g", "-o"])
+        .arg(&data)
+        .args(["--", "sh", "-c", spin])
+        .output();
+    if !recorded.is_ok_and(|recorded| recorded.status.success()) {
+        eprintln!("skipped: perf is not there or may not record");
+        return;
+    }
+    let script = Command::new("perf").arg("script").arg("-i").arg(&data).output().unwrap();
+    let text = dir.path().join("perf.txt");
+    std::fs::write(&text, script.stdout).unwrap();
+    let from_text = stdout(&["pprof", "-top", text.to_str().unwrap()]);
+    assert!(from_text.contains("% of"), "{from_text}");
+    assert_eq!(stdout(&["pprof", "-top", data.to_str().unwrap()]), from_text);
+    let bytes = std::fs::read(&data).unwrap();
+    std::fs::write(&data, &bytes[..bytes.len().min(3000)]).unwrap();
+    assert!(fails(&["top", data.to_str().unwrap()], 2).contains("perf script failed"));
+}
