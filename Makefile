@@ -47,7 +47,7 @@ pprof-diff: release
 corpus: release
 	$(CARGO) xtask corpus --check
 
-# Five minutes for each decoder: make fuzz SECONDS_EACH=300
+# Five minutes for each decoder: make fuzz SECONDS_EACH=300. Each target also checks its memory.
 fuzz:
 	scripts/fuzz $(or $(SECONDS_EACH),60)
 

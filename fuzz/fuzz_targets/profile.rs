@@ -1,14 +1,11 @@
-//! Every profile format: any bytes give a profile or an error; what is read can be
-//! written and read again.
+//! Every profile format: any bytes give a profile or an error.
 #![no_main]
 
-use decode::pprof::write_plain;
-use decode::profile::read;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(parsed) = read(data) else { return };
-    let written = write_plain(&parsed.profile);
-    let again = decode::pprof::read(&written).expect("what was written can be read");
-    assert_eq!(again.profile.samples.len(), parsed.profile.samples.len());
+    // Compressed ones have a target of their own, with its own bounds.
+    if !data.starts_with(&[0x1f, 0x8b]) && !data.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        memsight_fuzz::read_profile(data);
+    }
 });

@@ -81,3 +81,15 @@ fn bombs_and_strangers_are_refused() {
     // Two profiles end to end: the second one's ids are the first one's.
     assert!(read(&two).is_err() || read(&two).unwrap().profile.sample_types.len() == 4);
 }
+
+#[test]
+fn a_stream_that_inflates_without_end_is_refused() {
+    // 200 MB of comments in 200 kB: empty fields of two bytes.
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..200 {
+        std::io::Write::write_all(&mut zipped, &[0x68, 0].repeat(500_000)).unwrap();
+    }
+    let zipped = zipped.finish().unwrap();
+    let error = crate::profile::read(zipped.as_slice()).unwrap_err();
+    assert!(error.to_string().contains("more than 500 times"), "{error}");
+}

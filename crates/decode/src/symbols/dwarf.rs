@@ -38,6 +38,10 @@ impl Dwarf {
     /// The frames of an address, innermost first.
     pub(super) fn frames(&self, address: u64) -> Vec<SymbolFrame> {
         let mut frames = Vec::new();
+        // The search asks for the address behind.
+        if address == u64::MAX {
+            return frames;
+        }
         let Ok(mut found) = self.context.find_frames(address).skip_all_loads() else {
             return frames;
         };
