@@ -135,9 +135,10 @@ pub struct Stacks {
 }
 
 impl Stacks {
-    /// Makes room for `stacks` stacks.
-    pub fn reserve(&mut self, stacks: usize) {
+    /// Makes room for `stacks` stacks of `frames` frames together.
+    pub fn reserve(&mut self, stacks: usize, frames: usize) {
         self.ends.reserve(stacks);
+        self.frames.reserve(frames);
     }
 
     /// Returns the id of `stack` (leaf first), adding it when it is new.
@@ -249,6 +250,19 @@ impl Samples {
     /// Reports whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.stacks.is_empty()
+    }
+
+    /// Makes room for `rows` rows with `labels` labels together.
+    pub fn reserve(&mut self, rows: usize, labels: usize) {
+        self.stacks.reserve(rows);
+        self.values.iter_mut().for_each(|column| column.reserve(rows));
+        self.label_ends.reserve(if labels > 0 { rows } else { 0 });
+        self.labels.reserve(labels);
+    }
+
+    /// Number of labels of all samples together.
+    pub fn label_count(&self) -> usize {
+        self.labels.len()
     }
 
     /// Adds a row; the caller keeps all columns equally long.

@@ -309,7 +309,11 @@ impl Merger {
             // The first mapping is the program itself and stays the first.
             self.mapping(source, &mut names, MappingId(0));
         }
-        self.samples.reserve(source.samples.len());
+        // Most of what a source has is new, or there would be no reason to merge it.
+        let (rows, stacks) = (source.samples.len(), source.stacks.len());
+        self.samples.reserve(rows);
+        self.profile.samples.reserve(rows, source.samples.label_count());
+        self.profile.stacks.reserve(stacks, source.stacks.frame_count());
         let mut labels = Vec::new();
         for (sample, stack) in source.samples.ids().zip(&source.samples.stacks) {
             if source.samples.row(sample).all(|value| value == 0) {
