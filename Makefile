@@ -29,6 +29,7 @@ check:
 	cd examples/leaks && test -z "$$(gofmt -l .)" && go vet ./...
 	cd examples/shop && test -z "$$(gofmt -l .)" && go vet ./...
 	cd fixtures/pprofgen && test -z "$$(gofmt -l .)" && go vet ./...
+	cd fixtures/pprofgold && test -z "$$(gofmt -l .)"
 	cd bench/synth && test -z "$$(gofmt -l .)" && go vet ./...
 
 # Oldest, middle and newest release beside the system's own.
@@ -40,7 +41,8 @@ test-rust:
 test-ui: release $(SHOP)
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
 
-# The same flags to memsight pprof and go tool pprof; the output must be equal.
+# The same flags to memsight pprof, go tool pprof and google/pprof; the output must be equal,
+# also to google/pprof's golden files.
 pprof-diff: release
 	$(CARGO) xtask pprof-diff
 

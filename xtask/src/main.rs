@@ -14,7 +14,8 @@ const USAGE: &str = "\
 cargo xtask tidy                    checks crate edges, sizes and house rules
 cargo xtask corpus [--seconds N] [--batch N] [--only TEXT] [--check]
                                     runs examples/leaks and prints precision and recall
-cargo xtask pprof-diff [TEXT]       compares memsight pprof with go tool pprof, byte for byte;
+cargo xtask pprof-diff [TEXT]       compares memsight pprof with go tool pprof and google/pprof's
+                                    golden files, byte for byte;
                                     TEXT: only cases that contain it
 cargo xtask ci                      formatting, lints, docs and tidy";
 

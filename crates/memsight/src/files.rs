@@ -43,7 +43,7 @@ impl PerfScript {
                     "a file of perf record needs the program perf, which does not start \
                      ({error}); elsewhere, `perf script` makes a text that can be read here"
                 );
-                io::Error::new(error.kind(), message)
+                io::Error::other(message)
             })?;
         Ok(PerfScript { child, is_reported: false })
     }

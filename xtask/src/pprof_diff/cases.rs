@@ -1,5 +1,7 @@
 //! The flags that are tried.
 
+use super::peer::Case;
+
 /// Reports, and a name that some profiles have for those that need one.
 const REPORTS: [&str; 10] = [
     "-top",
@@ -158,8 +160,8 @@ const LEGACY: [&str; 27] = [
     "java-cpu64le.prof",
 ];
 
-/// All cases as arguments.
-pub(super) fn all() -> Vec<Vec<String>> {
+/// All cases.
+pub(super) fn all() -> Vec<Case> {
     let mut lines: Vec<String> = OTHERS.iter().map(|line| (*line).to_owned()).collect();
     for profile in PROFILES {
         lines.extend(REPORTS.iter().map(|report| format!("{report} {profile}")));
@@ -179,5 +181,6 @@ pub(super) fn all() -> Vec<Vec<String>> {
         lines.extend(LEGACY.map(|profile| format!("{report} -symbolize=none {profile}")));
     }
     lines.extend(LEGACY.iter().skip(6).map(|profile| format!("-raw {profile}")));
-    lines.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    let words = |line: &String| line.split(' ').map(str::to_owned).collect();
+    lines.iter().map(|line| Case::of(words(line))).collect()
 }

@@ -1,86 +1,61 @@
-//! `memsight pprof` beside `go tool pprof`: the same flags on the same profiles, output
-//! compared byte for byte.
+//! `memsight pprof` beside `go tool pprof`, google/pprof's newest program and its golden
+//! files: the same flags on the same profiles, output compared byte for byte.
 
 mod cases;
+mod gold;
+mod gold_cases;
+mod peer;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Answers of pprof that are not copied, and why ours is right. A case is excused when
-/// its flags contain the text.
-const EXCEPTIONS: &[(&str, &str)] = &[];
+use gold::Gold;
+use peer::{Case, Peer};
 
-/// Runs of `go tool pprof` that must agree before a difference counts: some of its orders
-/// follow the order of a Go map.
-const TRIES: usize = 15;
+/// Answers of `go tool pprof` that are not copied, and why ours is right.
+const NOT_COPIED: &[(&[&str], &str)] = &[
+    (&["-tagfocus=99999999999999999999kb:"], "it crashes on numbers beyond 64 bits"),
+    (&["-base=gold/driver-cpu.pb.gz -base="], SEVERAL_BASES),
+    (&["-diff_base=gold/driver-cpu.pb.gz -diff_base="], SEVERAL_BASES),
+];
 
-struct Outcome {
-    stdout: Vec<u8>,
-    failed: bool,
-}
+const SEVERAL_BASES: &str = "it drops all bases but the last without a word; here they are merged, \
+                             as google/pprof's fetchProfiles does with a list";
+
+/// Where google/pprof has gone on since the installed toolchain took it over: ours are the
+/// toolchain's.
+const NEWER: &[(&[&str], &str)] = &[
+    (&["-dot"], "green became blue, names in boxes are escaped, means are named in the report"),
+    (&["-callgrind", "-mean"], "the event of a mean has its name from another place"),
+    (&["-proto"], "the chosen sample type is saved as the default"),
+];
 
 /// Runs all cases; true when every difference is a listed exception.
 pub(crate) fn run(root: &Path, filter: Option<&str>) -> Result<bool> {
     let dir = root.join("target/pprof-diff");
     let memsight = build(root)?;
-    let pprof = go_pprof()?;
     profiles(root, &dir)?;
-    let cases = cases::all();
-    let cases: Vec<&Vec<String>> = cases
-        .iter()
-        .filter(|case| filter.is_none_or(|text| case.join(" ").contains(text)))
-        .collect();
-    let next = AtomicUsize::new(0);
-    let differing = Mutex::new(Vec::new());
-    let (notes, unstable) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let theirs = call(&pprof, &[], case, &dir);
-                    let ours = call(&memsight, &["pprof"], case, &dir);
-                    let Some(difference) = compare(case, &theirs, &ours) else { continue };
-                    let again = (0..TRIES).map(|_| call(&pprof, &[], case, &dir));
-                    if again.into_iter().any(|again| compare(case, &theirs, &again).is_some()) {
-                        unstable.fetch_add(1, Ordering::Relaxed);
-                        if let Ok(mut notes) = notes.lock() {
-                            notes.push(case.join(" "));
-                        }
-                    } else if let Ok(mut differing) = differing.lock() {
-                        differing.push((case.join(" "), difference));
-                    }
-                }
-            });
-        }
-    });
-    let mut differing = differing.into_inner().unwrap_or_default();
-    differing.sort();
-    let mut excused = 0;
-    for (case, difference) in &differing {
-        match EXCEPTIONS.iter().find(|(text, _)| case.contains(text)) {
-            Some((_, reason)) => {
-                excused += 1;
-                println!("not copied: {case}\n  {reason}");
-            }
-            None => println!("differs: {case}\n{difference}"),
-        }
+    let gold = Gold::prepare(root, &dir)?;
+    let chosen = |cases: Vec<Case>| -> Vec<Case> {
+        let is_chosen = |case: &Case| filter.is_none_or(|text| case.text().contains(text));
+        cases.into_iter().filter(is_chosen).collect()
+    };
+    let toolchain = Peer { name: "go tool pprof", program: go_pprof()?, exceptions: NOT_COPIED };
+    let newest = Peer { name: "google/pprof", program: gold.program.clone(), exceptions: NEWER };
+    let mut is_equal = peer::run(&toolchain, &memsight, &chosen(cases::all()), &dir);
+    let (reports, calls) = gold_cases::all(&gold.profile_names()?);
+    let both = chosen(reports.iter().chain(&calls).cloned().collect());
+    is_equal &= peer::run(&toolchain, &memsight, &both, &dir);
+    is_equal &= peer::run(&newest, &memsight, &chosen(reports), &dir);
+    if filter.is_none() {
+        let (count, differing) = gold.compare(&memsight, &dir)?;
+        differing.iter().for_each(|text| println!("differs from the golden file {text}"));
+        println!("{count} golden files of google/pprof: {} differ", differing.len());
+        is_equal &= differing.is_empty();
     }
-    for case in notes.into_inner().unwrap_or_default() {
-        println!("go tool pprof itself answers now so, now so: {case}");
-    }
-    let unstable = unstable.into_inner();
-    println!(
-        "{} cases: {} equal, {unstable} where go tool pprof has no one answer, \
-         {excused} not copied, {} differ",
-        cases.len(),
-        cases.len() - differing.len() - unstable,
-        differing.len() - excused
-    );
-    Ok(differing.len() == excused)
+    Ok(is_equal)
 }
 
 fn build(root: &Path) -> Result<PathBuf> {
@@ -116,54 +91,4 @@ fn profiles(root: &Path, dir: &Path) -> Result<()> {
         bail!("fixtures/pprofgen does not build or run");
     }
     Ok(())
-}
-
-fn call(program: &Path, first: &[&str], case: &[String], dir: &Path) -> Outcome {
-    let output = Command::new(program)
-        .args(first)
-        .args(case)
-        .current_dir(dir)
-        .env("PPROF_TMPDIR", dir)
-        .stdin(Stdio::null())
-        .output();
-    match output {
-        Ok(output) => Outcome { failed: !output.status.success(), stdout: output.stdout },
-        Err(_) => Outcome { failed: true, stdout: Vec::new() },
-    }
-}
-
-fn compare(case: &[String], theirs: &Outcome, ours: &Outcome) -> Option<String> {
-    if theirs.failed != ours.failed {
-        let verdict = |failed: bool| if failed { "fails" } else { "succeeds" };
-        return Some(format!(
-            "  go tool pprof {}, memsight {}",
-            verdict(theirs.failed),
-            verdict(ours.failed)
-        ));
-    }
-    let is_binary = case.iter().any(|flag| flag == "-proto" || flag == "-topproto");
-    let (theirs, ours) = match is_binary {
-        // Compressors differ; what they compress must not.
-        true => (inflated(&theirs.stdout), inflated(&ours.stdout)),
-        false => (theirs.stdout.clone(), ours.stdout.clone()),
-    };
-    if theirs == ours {
-        return None;
-    }
-    let (theirs, ours) = (String::from_utf8_lossy(&theirs), String::from_utf8_lossy(&ours));
-    let lines = theirs.lines().zip(ours.lines()).zip(1..);
-    let first = lines.into_iter().find(|((theirs, ours), _)| theirs != ours);
-    Some(match first {
-        Some(((theirs, ours), line)) => format!("  line {line}\n  - {theirs}\n  + {ours}"),
-        None => format!("  {} lines against {}", theirs.lines().count(), ours.lines().count()),
-    })
-}
-
-fn inflated(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Read;
-    let mut out = Vec::new();
-    match flate2::read::GzDecoder::new(bytes).read_to_end(&mut out) {
-        Ok(_) => out,
-        Err(_) => bytes.to_vec(),
-    }
 }

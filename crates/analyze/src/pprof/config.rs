@@ -1,5 +1,7 @@
 //! The options of a report, by the names people know.
 
+use super::number::{self, NumberError};
+
 /// How fine reports distinguish code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Granularity {
@@ -235,11 +237,15 @@ impl Config {
             false if matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True") => name,
             false => return Err(unknown()),
         };
-        let number = |error: &dyn std::fmt::Display| format!("parsing {value:?}: {error}");
+        let no_number = |function: &str, error: NumberError| {
+            format!("strconv.{function}: parsing {value:?}: {error}")
+        };
         match self.slot(option).ok_or_else(unknown)? {
             Slot::Bool(slot) => *slot = parse_bool(value)?,
-            Slot::Int(slot) => *slot = value.parse().map_err(|error| number(&error))?,
-            Slot::Float(slot) => *slot = value.parse().map_err(|error| number(&error))?,
+            Slot::Int(slot) => *slot = number::integer(value).map_err(|e| no_number("Atoi", e))?,
+            Slot::Float(slot) => {
+                *slot = number::float(value).map_err(|e| no_number("ParseFloat", e))?;
+            }
             Slot::Text(slot) => value.clone_into(slot),
             Slot::Sort(slot) if SORTS.contains(&value) => *slot = value == "cum",
             Slot::Granularity(slot) => {

@@ -181,7 +181,7 @@ fn finest(types: impl Iterator<Item = (String, String)>) -> Result<String, Strin
             && (*known_unit == unit || are_same_quantity(known_unit, &unit));
         if !is_compatible {
             return Err(format!(
-                "incompatible types: {{{known_kind} {known_unit}}} {{{kind} {unit}}}"
+                "incompatible types: {{{known_kind} {known_unit} 0 0}} {{{kind} {unit} 0 0}}"
             ));
         }
         if scale_unit(1, &unit, known_unit).0 < 1.0 {
@@ -193,12 +193,16 @@ fn finest(types: impl Iterator<Item = (String, String)>) -> Result<String, Strin
 
 fn check_compatible(a: &Profile, b: &Profile) -> Result<(), String> {
     let text = |profile: &Profile, value_type: &ValueType| {
-        format!("{}/{}", profile.str(value_type.kind), profile.str(value_type.unit))
+        format!("{} {}", profile.str(value_type.kind), profile.str(value_type.unit))
     };
     let period = |profile: &Profile| profile.period_type.as_ref().map(|t| text(profile, t));
-    let period = |profile: &Profile| period(profile).unwrap_or_else(|| "/".to_owned());
+    let period = |profile: &Profile| period(profile).unwrap_or_else(|| " ".to_owned());
     if period(a) != period(b) {
-        return Err(format!("incompatible period types {} and {}", period(a), period(b)));
+        return Err(format!(
+            "incompatible period types &{{{} 0 0}} and &{{{} 0 0}}",
+            period(a),
+            period(b)
+        ));
     }
     let types = |profile: &Profile| -> Vec<String> {
         profile.sample_types.iter().map(|value_type| text(profile, value_type)).collect()

@@ -14,6 +14,7 @@ pub mod graph;
 pub mod labels;
 pub mod measure;
 pub mod merge;
+pub mod number;
 pub mod paths;
 pub mod regexp;
 pub mod report;

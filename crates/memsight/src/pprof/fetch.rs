@@ -1,14 +1,16 @@
 //! Where profiles come from: files, URLs with pprof's rules, live processes.
 
-use std::io::{Cursor, IsTerminal, Read};
+use std::io::{BufRead, BufReader, Cursor, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use decode::pprof::PprofError;
 use model::Profile;
 
 use super::flags::{Call, Tls};
+use super::source_files::go_error;
 use crate::files;
 
 /// Profiles fetched at once, as pprof does: with `seconds=` most of the time is waiting.
@@ -75,9 +77,11 @@ fn one(source: &str, call: &Call) -> Result<Fetched, String> {
         let profile = parsed(source, std::io::stdin().lock(), call)?;
         return Ok(Fetched { profile, url: None });
     }
-    if Path::new(source).exists() {
-        let file = files::open(Path::new(source));
-        let file = file.map_err(|error| format!("open {source}: {error}"))?;
+    let path = source.strip_prefix("file://").filter(|path| Path::new(path).is_file());
+    let path = path.unwrap_or(source);
+    if Path::new(path).exists() {
+        let failed = |error| format!("open {path}: {}", go_error(&error));
+        let file = files::open(Path::new(path)).map_err(failed)?;
         return Ok(Fetched { profile: parsed(source, file, call)?, url: None });
     }
     if let Some((url, timeout)) = url_of(source, call) {
@@ -96,12 +100,16 @@ fn one(source: &str, call: &Call) -> Result<Fetched, String> {
         let heap = target.heap_profile().map_err(|error| error.to_string())?;
         return Ok(Fetched { profile: heap.profile, url: None });
     }
-    Err(format!("open {source}: no such file or directory"))
+    Err(format!("stat {source}: no such file or directory"))
 }
 
 fn parsed(source: &str, input: impl Read, call: &Call) -> Result<Profile, String> {
-    let any = decode::profile::read_with_names(input)
-        .map_err(|error| format!("parsing profile: {error}"))?;
+    let mut input = BufReader::new(input);
+    let head = input.fill_buf().map_err(|error| format!("read {source}: {}", go_error(&error)))?;
+    if head.is_empty() {
+        return Err("parsing profile: empty input file".to_owned());
+    }
+    let any = decode::profile::read_with_names(input).map_err(|error| as_pprof(&error))?;
     for warning in &any.warnings {
         eprintln!("{source}: {warning}");
     }
@@ -115,6 +123,22 @@ fn parsed(source: &str, input: impl Read, call: &Call) -> Result<Profile, String
         }
     }
     Ok(profile)
+}
+
+/// An error in the words of pprof, where it has any.
+fn as_pprof(error: &PprofError) -> String {
+    match error {
+        PprofError::Concatenated => "parsing profile: concatenated profiles detected".to_owned(),
+        PprofError::NotAProfile => "parsing profile: unrecognized profile format".to_owned(),
+        PprofError::Gzip(what) if what == "unexpected end of file" => {
+            "decompressing profile: unexpected EOF".to_owned()
+        }
+        PprofError::Gzip(what) => format!("decompressing profile: {what}"),
+        PprofError::ValueCount { expected, found } => {
+            format!("malformed profile: mismatch: sample has {found} values vs. {expected} types")
+        }
+        error => format!("parsing profile: {error}"),
+    }
 }
 
 /// The files named for TLS.
@@ -166,6 +190,12 @@ fn url_of(source: &str, call: &Call) -> Option<(String, Duration)> {
         (_, seconds @ 1..) => Duration::from_millis(seconds.unsigned_abs() * 1500),
         _ => Duration::from_secs(60),
     };
+    // Go's url.Values: by key, and every key with a value.
+    let mut parameters: Vec<(&str, &str)> =
+        parameters.iter().map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+    parameters.sort_by_key(|(key, _)| *key);
+    let parameters: Vec<String> =
+        parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let query = match parameters.is_empty() {
         true => String::new(),
         false => format!("?{}", parameters.join("&")),

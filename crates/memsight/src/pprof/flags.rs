@@ -5,6 +5,7 @@ use std::path::Path;
 
 use analyze::pprof::Config;
 use analyze::pprof::config::{self, Kind};
+use analyze::pprof::number::{self, NumberError};
 use analyze::pprof::report::Command;
 
 use super::commands;
@@ -23,6 +24,7 @@ pub(super) struct Call {
     pub(super) http: String,
     pub(super) no_browser: bool,
     pub(super) comment: String,
+    pub(super) all_frames: bool,
     pub(super) tls: Tls,
     pub(super) config: Config,
     pub(super) command: Option<Command>,
@@ -74,7 +76,9 @@ fn kind_of(name: &str) -> Option<Kind> {
     if matches!(name, "timeout" | "seconds") {
         return Some(Kind::Int);
     }
-    if name == "no_browser" || LEGACY_VALUES.iter().any(|(flag, _)| *flag == name) {
+    if matches!(name, "no_browser" | "all_frames")
+        || LEGACY_VALUES.iter().any(|(flag, _)| *flag == name)
+    {
         return Some(Kind::Bool);
     }
     if let Some(command) = commands::find(name) {
@@ -154,7 +158,13 @@ impl State {
             self.set_bool(name, flag)?;
             return Ok(());
         }
-        let number = || go_int(value).ok_or_else(|| invalid("parse error"));
+        let no_number = |error| {
+            invalid(match error {
+                NumberError::Syntax => "parse error",
+                NumberError::Range => "value out of range",
+            })
+        };
+        let number = || number::prefixed_integer(value).map_err(no_number);
         let text = || value.to_owned();
         match name {
             "diff_base" => self.diff_bases.push(text()),
@@ -177,8 +187,10 @@ impl State {
                 }
                 Some(_) => {}
                 None => {
-                    let result = self.call.config.set(name, value);
-                    result.map_err(|_| invalid("parse error"))?;
+                    if kind == Kind::Float {
+                        number::float(value).map_err(no_number)?;
+                    }
+                    self.call.config.set(name, value)?;
                 }
             },
         }
@@ -188,6 +200,8 @@ impl State {
     fn set_bool(&mut self, name: &str, flag: bool) -> Result<(), String> {
         if name == "no_browser" {
             self.call.no_browser = flag;
+        } else if name == "all_frames" {
+            self.call.all_frames = flag;
         } else if let Some((known, _)) = LEGACY_VALUES.iter().find(|(known, _)| *known == name) {
             if flag && !self.values.contains(known) {
                 self.values.push(known);
@@ -270,24 +284,6 @@ fn go_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// An integer as Go's strconv reads it with base 0.
-fn go_int(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let digits = digits.replace('_', "");
-    let lower = digits.to_ascii_lowercase();
-    let value = match lower.get(..2) {
-        Some("0x") => i64::from_str_radix(lower.get(2..)?, 16).ok()?,
-        Some("0b") => i64::from_str_radix(lower.get(2..)?, 2).ok()?,
-        Some("0o") => i64::from_str_radix(lower.get(2..)?, 8).ok()?,
-        _ if lower.len() > 1 && lower.starts_with('0') => i64::from_str_radix(&lower, 8).ok()?,
-        _ => lower.parse().ok()?,
-    };
-    Some(sign * value)
 }
 
 /// Reports whether a file is a program, so that it is not taken for a profile.

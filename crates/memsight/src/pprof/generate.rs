@@ -14,7 +14,7 @@ use render::pprof::dot::Picture;
 
 use super::code::Binaries;
 use super::commands::{self, Image, Output, Viewer};
-use super::source_files::SourceSearch;
+use super::source_files::{SourceSearch, go_error};
 use super::times;
 
 /// Makes a report of `profile` and writes it to the chosen output.
@@ -25,7 +25,7 @@ pub(super) fn report(profile: Profile, command: &Command, config: &Config) -> Re
     match kind {
         _ if !config.output.is_empty() => {
             eprintln!("Generating report in {}", config.output);
-            let failed = |error| format!("open {}: {error}", config.output);
+            let failed = |error: io::Error| format!("open {}: {}", config.output, go_error(&error));
             to_file(&mut report, File::create(&config.output).map_err(failed)?)
         }
         Output::Viewer(ending, viewer) => {
@@ -129,10 +129,10 @@ pub(super) fn draw(report: &mut Report, out: &mut dyn Write) -> Result<(), Repor
             out.write_all(&bytes)?;
         }
         Format::Proto => {
-            let ratio = report.config.divide_by;
-            if ratio != 1.0 {
+            let ratio = 1.0 / report.config.divide_by;
+            if ratio > 0.0 && ratio != 1.0 {
                 let columns = report.profile.samples.values.iter_mut().flatten();
-                columns.for_each(|value| *value = go_int(*value as f64 * (1.0 / ratio)));
+                columns.for_each(|value| *value = go_int(*value as f64 * ratio));
             }
             out.write_all(&decode::pprof::write(&report.profile))?;
         }

@@ -63,8 +63,12 @@ fn fetched(call: &Call) -> Result<Fetch, String> {
     let (sources, bases) = (sources?, bases?);
     let is_remote = sources.iter().chain(&bases).any(|fetched| fetched.url.is_some());
     let mut origins = Origins::default();
-    let mut profile = merged(sources, &mut origins, call)?;
-    let base = (!bases.is_empty()).then(|| merged(bases, &mut origins, call)).transpose()?;
+    let what_failed = |what: &'static str| {
+        move |error: String| format!("problem fetching {what} profiles: {error}")
+    };
+    let mut profile = merged(sources, &mut origins, call).map_err(what_failed("source"))?;
+    let base = (!bases.is_empty()).then(|| merged(bases, &mut origins, call)).transpose();
+    let base = base.map_err(what_failed("base"))?;
     if let Some(base) = base.as_ref().filter(|_| call.config.normalize) {
         merge::normalize(&mut profile, base)?;
     }
@@ -72,6 +76,9 @@ fn fetched(call: &Call) -> Result<Fetch, String> {
 }
 
 fn finish(profile: &mut Profile, origins: &Origins, call: &Call) -> Result<(), String> {
+    if call.all_frames {
+        (profile.drop_frames, profile.keep_frames) = (StrId(0), StrId(0));
+    }
     symbolize(profile, origins, call)?;
     symbolz::forget(profile);
     // As pprof: expressions that are no expressions drop nothing.

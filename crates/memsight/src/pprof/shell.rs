@@ -104,7 +104,7 @@ impl Shell {
                 }
                 ["exit" | "quit" | "q", ..] => return Next::Quit,
                 ["help", what @ ..] => {
-                    eprint!("{}", help(&what.join(" ")));
+                    eprint!("{}", self.help(&what.join(" ")));
                     Ok(())
                 }
                 _ => self.command(&line),
@@ -151,7 +151,7 @@ impl Shell {
         }
         let value = value.unwrap_or("");
         let value = value.rsplit_once("//:").map_or(value, |(value, _)| value).trim();
-        let mut value = if is_choice && value.is_empty() { "true" } else { value }.to_owned();
+        let mut value = value.to_owned();
         if name == "sample_index" {
             match sample_index(&self.profile, &value) {
                 Ok(column) => {
@@ -171,8 +171,7 @@ impl Shell {
     }
 
     fn options(&self) -> String {
-        let kinds = self.profile.sample_types.iter().map(|t| self.profile.str(t.kind));
-        let kinds: Vec<&str> = kinds.collect();
+        let kinds = self.value_names();
         let mut lines = Vec::new();
         for (name, kind) in config::OPTIONS {
             let mut value = self.config.get(name).unwrap_or_default();
@@ -204,6 +203,28 @@ impl Shell {
         }
         lines.sort();
         lines.join("\n")
+    }
+
+    fn help(&self, what: &str) -> String {
+        if what.is_empty() {
+            let more = "\n  :   Clear focus/ignore/hide/tagfocus/tagignore\n\n  \
+                        type \"help <cmd|option>\" for more information\n";
+            return usage::overview("") + more;
+        }
+        let command = commands::find(what).map(|command| command.help());
+        let values = match what {
+            "sample_index" => {
+                let values = self.value_names().join(" ");
+                format!("Or use sample_index=name, with name in [{values}].\n")
+            }
+            _ => String::new(),
+        };
+        let option = usage::option(what).map(|help| format!("{help}{values}\n"));
+        command.or(option).unwrap_or_else(|| format!("Unknown command: {what}\n"))
+    }
+
+    fn value_names(&self) -> Vec<&str> {
+        self.profile.sample_types.iter().map(|t| self.profile.str(t.kind)).collect()
     }
 
     fn command(&self, line: &str) -> Result<(), String> {
@@ -253,7 +274,8 @@ fn parse(tokens: &[&str], config: &Config) -> Result<(Command, Config), String> 
                 let value = tokens.get(1).copied().unwrap_or("<val>");
                 format!("did you mean: {name}={value}")
             }
-            None => format!("unrecognized command: {first:?}"),
+            None if name.is_empty() => format!("unrecognized command: {first:?}"),
+            None => format!("unrecognized command: {name:?}"),
         });
     };
     let mut rest = rest.into_iter();
@@ -293,17 +315,6 @@ fn parse(tokens: &[&str], config: &Config) -> Result<(Command, Config), String> 
         config.nodecount = 10;
     }
     Ok((info.with(argument), config))
-}
-
-fn help(what: &str) -> String {
-    if what.is_empty() {
-        let more = "\n  :   Clear focus/ignore/hide/tagfocus/tagignore\n\n  \
-                    type \"help <cmd|option>\" for more information\n";
-        return usage::overview("") + more;
-    }
-    let command = commands::find(what).map(|command| command.help());
-    let option = usage::option(what).map(|help| format!("{help}\n"));
-    command.or(option).unwrap_or_else(|| format!("Unknown command: {what}\n"))
 }
 
 fn history_file() -> Option<std::path::PathBuf> {

@@ -49,10 +49,11 @@ impl SourceSearch {
 }
 
 /// An error in Go's words.
-fn go_error(error: &std::io::Error) -> String {
+pub(super) fn go_error(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "is a directory".to_owned(),
         _ => error.to_string(),
     }
 }

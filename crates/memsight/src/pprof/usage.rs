@@ -6,7 +6,7 @@ use super::commands::COMMANDS;
 
 /// Help of every option and choice, as pprof words it (github.com/google/pprof,
 /// internal/driver/commands.go, Apache-2.0).
-static OPTION_HELP: [(&str, &str); 37] = [
+static OPTION_HELP: [(&str, &str); 38] = [
     ("output", "Output filename for file-based outputs\n"),
     (
         "drop_negative",
@@ -158,6 +158,7 @@ static OPTION_HELP: [(&str, &str); 37] = [
     ),
     ("files", "Aggregate at the file level."),
     ("lines", "Aggregate at the source code line level."),
+    ("showcolumns", "Show column numbers at the source code line level."),
     (
         "addresses",
         "Aggregate at the address level.\n\
@@ -258,6 +259,7 @@ const SOURCES: &str = "
                       Host is optional and 'localhost' by default.
                       Port is optional and a randomly available port by default.
    -no_browser        Skip opening a browser for the interactive web UI.
+   -all_frames        Keep the frames that the profile itself wants dropped.
    -tls_cert, -tls_key, -tls_ca
                       Client certificate, its key, and the authority to trust.
 
