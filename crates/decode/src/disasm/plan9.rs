@@ -148,6 +148,25 @@ fn immediate(instruction: &Instruction, index: u32, lookup: Lookup<'_>) -> Strin
     }
 }
 
+/// Moves between the accumulator and an address of eight bytes.
+fn is_whole_address(code: Code) -> bool {
+    use Code::{
+        Mov_AL_moffs8, Mov_AX_moffs16, Mov_EAX_moffs32, Mov_RAX_moffs64, Mov_moffs8_AL,
+        Mov_moffs16_AX, Mov_moffs32_EAX, Mov_moffs64_RAX,
+    };
+    matches!(
+        code,
+        Mov_AL_moffs8
+            | Mov_AX_moffs16
+            | Mov_EAX_moffs32
+            | Mov_RAX_moffs64
+            | Mov_moffs8_AL
+            | Mov_moffs16_AX
+            | Mov_moffs32_EAX
+            | Mov_moffs64_RAX
+    )
+}
+
 fn memory(instruction: &Instruction, lookup: Lookup<'_>) -> String {
     let base = instruction.memory_base();
     let index = instruction.memory_index();
@@ -159,6 +178,11 @@ fn memory(instruction: &Instruction, lookup: Lookup<'_>) -> String {
             target.wrapping_sub(instruction.next_ip()).cast_signed()
         }
         false => instruction.memory_displacement64().cast_signed(),
+    };
+    // Go reads the four bytes of a displacement without their sign.
+    let displacement = match instruction.memory_displ_size() {
+        4 | 8 if !is_whole_address(instruction.code()) => displacement & 0xffff_ffff,
+        _ => displacement,
     };
     if segment == Register::None && index == Register::None && displacement != 0 {
         let target = match (is_relative, base) {
