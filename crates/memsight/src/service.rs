@@ -14,6 +14,7 @@ use store::Store;
 use tokio::sync::broadcast;
 
 use crate::failure::Failure;
+use crate::pprof;
 
 /// How to start the service.
 pub(crate) struct Options<'a> {
@@ -69,6 +70,8 @@ impl Service {
             token: options.token.map(Arc::from),
             started: capture::now(),
             usage: own_usage,
+            sources: || Box::new(pprof::SourceSearch::served()),
+            code: || Box::new(pprof::Binaries::served()),
         };
         let (stop_server, stopped) = tokio::sync::oneshot::channel();
         let server = runtime.spawn(server.run(bound, async {

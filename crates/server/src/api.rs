@@ -8,7 +8,7 @@ use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::{Server, access, events, pages, profiles, targets};
+use crate::{Server, access, events, listings, pages, profiles, targets};
 
 /// Path and handler of every route of the API.
 macro_rules! routes {
@@ -35,6 +35,10 @@ routes! {
     "/captures/{id}/flame" => profiles::flame,
     "/captures/{id}/table" => profiles::table,
     "/captures/{id}/sandwich" => profiles::sandwich,
+    "/captures/{id}/tags" => listings::tags,
+    "/captures/{id}/source" => listings::source,
+    "/captures/{id}/disasm" => listings::disasm,
+    "/captures/{id}/graph" => listings::graph,
     "/events" => events::stream,
     "/openapi.json" => openapi,
 }

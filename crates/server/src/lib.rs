@@ -3,21 +3,27 @@
 //! Everything is read from the store; events come from the watch. Bound to loopback
 //! no token is needed, but the Host header must name this machine, so that a web
 //! site cannot read the API through DNS rebinding. Bound wider a token is required.
+//!
+//! Profiles are not trusted: a file that one names is read only through [`Server::sources`]
+//! and [`Server::code`], which decide what may be shown.
 
 mod access;
 mod api;
 mod error;
 mod events;
+mod listings;
 mod packed;
 mod pages;
 mod profiles;
 mod targets;
+mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::Timestamp;
+use render::pprof::{Code, SourceFiles};
 use store::Store;
 use tokio::sync::broadcast;
 
@@ -37,6 +43,10 @@ pub struct Server {
     pub started: Timestamp,
     /// What this process uses now: resident bytes and CPU seconds.
     pub usage: fn() -> (Option<u64>, Option<f64>),
+    /// The source files that profiles may show, anew for each answer.
+    pub sources: fn() -> Box<dyn SourceFiles>,
+    /// The binaries whose code profiles may show, anew for each answer.
+    pub code: fn() -> Box<dyn Code>,
 }
 
 /// A bound port.

@@ -22,28 +22,32 @@ pub(crate) fn etag(parts: &[u32], view: &str) -> String {
 /// Answers with what `make` makes, unless the client has it.
 pub(crate) fn answer(
     request: &HeaderMap,
+    kind: &'static str,
     etag: &str,
     make: impl FnOnce() -> Result<Vec<u8>, ApiError>,
 ) -> Result<Response, ApiError> {
-    let has = |name: header::HeaderName, wanted: &str| {
-        let value = request.get(name).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.split(',').any(|part| part.trim() == wanted))
-    };
-    let mut response = match has(header::IF_NONE_MATCH, etag) {
+    // What the client has needs not be made.
+    let made = if is_known(request, etag) { Vec::new() } else { make()? };
+    Ok(bytes(request, kind, etag, made))
+}
+
+/// Answers with bytes, unless the client has them.
+pub(crate) fn bytes(
+    request: &HeaderMap,
+    kind: &'static str,
+    etag: &str,
+    bytes: Vec<u8>,
+) -> Response {
+    let mut response = match is_known(request, etag) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => {
-            let bytes = make()?;
-            let mut response = match has(header::ACCEPT_ENCODING, "gzip") {
-                true => {
-                    let mut response = gzip(&bytes).into_response();
-                    let encoding = HeaderValue::from_static("gzip");
-                    response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
-                    response
-                }
-                false => bytes.into_response(),
-            };
-            let kind = HeaderValue::from_static("application/octet-stream");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            let is_packed = has(request, header::ACCEPT_ENCODING, "gzip");
+            let mut response = if is_packed { gzip(&bytes) } else { bytes }.into_response();
+            if is_packed {
+                let encoding = HeaderValue::from_static("gzip");
+                response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+            }
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
             response
         }
     };
@@ -54,7 +58,16 @@ pub(crate) fn answer(
     // The store may be another one next time at the same address, so ask each time.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    Ok(response)
+    response
+}
+
+fn is_known(request: &HeaderMap, etag: &str) -> bool {
+    has(request, header::IF_NONE_MATCH, etag)
+}
+
+fn has(request: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
+    let value = request.get(name).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.split(',').any(|part| part.trim() == wanted))
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

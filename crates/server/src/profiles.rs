@@ -1,58 +1,25 @@
 //! Captures as profiles: the file, flame graphs, tables, sandwiches, differences.
 
-use analyze::report::{self, CallTree, FramePredicate, Select, Stacks};
+use analyze::report::{self, CallTree, Stacks};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::{CaptureId, Profile};
+use model::CaptureId;
 use render::profile::{msf, report as tables};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use store::Store;
 
 use crate::Server;
 use crate::api::blocking;
 use crate::error::ApiError;
 use crate::packed;
+use crate::view::{View, profile, stacks};
 
 /// More than a screen can show at any zoom that people use; about 1 MB compressed.
 const FLAME_NODES: usize = 100_000;
 const FLAME_NODES_MAX: usize = 2_000_000;
 const TABLE_ROWS: usize = 500;
 const SANDWICH_NODES: usize = 2_000;
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct View {
-    sample: Option<String>,
-    base: Option<i64>,
-    limit: Option<usize>,
-    q: Option<String>,
-    function: Option<String>,
-}
-
-fn profile(store: &Store, id: i64) -> Result<Profile, ApiError> {
-    let bytes = store.read_capture(CaptureId(id))?;
-    decode::pprof::read(&bytes)
-        .map(|parsed| parsed.profile)
-        .map_err(|error| ApiError::internal(&error))
-}
-
-fn stacks(store: &Store, id: i64, view: &View) -> Result<Stacks, ApiError> {
-    let profile_now = profile(store, id)?;
-    let wanted = view.q.as_deref().map(str::to_lowercase);
-    let contains = |function: &str, file: &str| {
-        let text = wanted.as_deref().unwrap_or_default();
-        function.to_lowercase().contains(text) || file.to_lowercase().contains(text)
-    };
-    let focus = wanted.as_ref().map(|_| &contains as FramePredicate<'_>);
-    let select = Select { column: view.sample.as_deref(), focus, ignore: None };
-    let stacks = match view.base {
-        Some(base) => Stacks::diff(&profile_now, &profile(store, base)?, &select),
-        None => Stacks::of(&profile_now, &select),
-    };
-    stacks.map_err(|unknown| ApiError::bad(unknown.to_string(), "sample= names one of them"))
-}
 
 pub(crate) async fn download(
     State(server): State<Server>,
@@ -117,12 +84,8 @@ pub(crate) async fn flame(
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
     blocking(move || {
-        let mut checksums = vec![server.store.capture(CaptureId(id))?.checksum];
-        if let Some(base) = view.base {
-            checksums.push(server.store.capture(CaptureId(base))?.checksum);
-        }
-        let etag = packed::etag(&checksums, &format!("flame {view:?}"));
-        packed::answer(&request, &etag, || {
+        let etag = view.etag(&server.store, id, "flame")?;
+        packed::answer(&request, "application/octet-stream", &etag, || {
             let mut stacks = stacks(&server.store, id, &view)?;
             let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
             let tree = CallTree::build(&mut stacks, limit);

@@ -8,6 +8,7 @@ use model::{
     ValueType,
 };
 
+use super::labels;
 use super::measure::{are_same_quantity, scale as scale_unit};
 
 /// Merges profiles after giving them the same sample types and units.
@@ -21,6 +22,19 @@ pub fn combine(mut profiles: Vec<Profile>) -> Result<Profile, String> {
         1 => profiles.pop().ok_or_else(|| "no profiles to merge".to_owned()),
         _ => merge(&profiles),
     }
+}
+
+/// The difference of a profile and a base. With `is_marked` the base's samples get a label,
+/// and shares are of the base.
+///
+/// # Errors
+/// When the two are not compatible.
+pub fn difference(profile: Profile, mut base: Profile, is_marked: bool) -> Result<Profile, String> {
+    if is_marked {
+        labels::set(&mut base, labels::BASE_LABEL, "true");
+    }
+    negate(&mut base);
+    combine(vec![profile, base])
 }
 
 /// Merges profiles with equal sample types: equal samples are added, zero ones and what

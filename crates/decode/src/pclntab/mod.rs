@@ -170,6 +170,15 @@ impl<'a> Pclntab<'a> {
     /// The logical frames of a code address, innermost inlined call first; empty
     /// when no function contains it. For a return address pass `pc - 1`.
     pub fn frames(&self, pc: Addr) -> Vec<LogicalFrame> {
+        self.frames_named(pc, display_name)
+    }
+
+    /// The same with the names that the linker wrote, type arguments included.
+    pub fn raw_frames(&self, pc: Addr) -> Vec<LogicalFrame> {
+        self.frames_named(pc, str::to_owned)
+    }
+
+    fn frames_named(&self, pc: Addr, shown: impl Fn(&str) -> String) -> Vec<LogicalFrame> {
         let Some(func) = self.func_at(pc) else { return Vec::new() };
         let mut frames = Vec::new();
         let mut pc = pc;
@@ -180,7 +189,7 @@ impl<'a> Pclntab<'a> {
                 None => (func.raw_name(), func.start_line(), func.id()),
             };
             let frame = Frame {
-                function: name.map(display_name).unwrap_or_default(),
+                function: name.map(&shown).unwrap_or_default(),
                 file: func.file(pc).unwrap_or_default().to_owned(),
                 line: func.line(pc).unwrap_or(0),
             };

@@ -8,7 +8,7 @@ use model::Addr;
 
 use crate::elf::{Elf, ElfError, Segment};
 use crate::goruntime::static_table;
-use crate::pclntab::Pclntab;
+use crate::pclntab::{LogicalFrame, Pclntab};
 use dwarf::Dwarf;
 use table::SymbolTable;
 
@@ -75,9 +75,22 @@ impl<'a> Symbols<'a> {
 
     /// The frames of a link-time address; empty when nothing is known.
     pub fn frames(&self, address: u64) -> Vec<SymbolFrame> {
-        let go = self.go.map(|table| table.frames(Addr(address))).unwrap_or_default();
+        self.frames_by(address, |table| table.frames(Addr(address)))
+    }
+
+    /// The same with the names that Go's linker wrote, type arguments included.
+    pub fn raw_frames(&self, address: u64) -> Vec<SymbolFrame> {
+        self.frames_by(address, |table| table.raw_frames(Addr(address)))
+    }
+
+    fn frames_by(
+        &self,
+        address: u64,
+        of_go: impl Fn(&Pclntab<'_>) -> Vec<LogicalFrame>,
+    ) -> Vec<SymbolFrame> {
+        let go = self.go.as_ref().map(of_go).unwrap_or_default();
         if !go.is_empty() {
-            let frame = |logical: crate::pclntab::LogicalFrame| SymbolFrame {
+            let frame = |logical: LogicalFrame| SymbolFrame {
                 function: logical.frame.function,
                 file: logical.frame.file,
                 line: logical.frame.line,

@@ -145,11 +145,11 @@ pub(super) fn draw(report: &mut Report, out: &mut dyn Write) -> Result<(), Repor
             return Err(ReportError::Refused(message.to_owned()));
         }
         Format::Disasm => {
-            render::pprof::write_disasm(report, &mut Binaries::default(), out)?;
+            render::pprof::write_disasm(report, &mut Binaries::local(), out)?;
         }
         Format::WebList => {
-            let message = "weblist is not there yet; list prints the source, disasm the code";
-            return Err(ReportError::Refused(message.to_owned()));
+            let mut sources = SourceSearch::new(&report.config);
+            render::pprof::write_weblist(report, &mut sources, &mut Binaries::local(), out)?;
         }
         _ => {
             let mut sources = SourceSearch::new(&report.config);

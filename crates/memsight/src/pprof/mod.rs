@@ -19,6 +19,9 @@ use std::process::ExitCode;
 
 use crate::failure::Failure;
 
+pub(crate) use code::Binaries;
+pub(crate) use source_files::SourceSearch;
+
 /// Runs with the arguments after `pprof`. Errors go to standard error as they are:
 /// scripts look for pprof's own words.
 pub(crate) fn main(args: &[String]) -> ExitCode {

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use analyze::pprof::{filter, labels, merge};
+use analyze::pprof::{filter, merge};
 use model::profile::Mapping;
 use model::{MappingId, Profile, StrId};
 
@@ -18,12 +18,8 @@ use super::symbolz::{self, Origins};
 /// Fetches and prepares; a base is subtracted.
 pub(super) fn profile(call: &Call) -> Result<Profile, String> {
     let Fetch { mut profile, base, origins, is_remote } = fetched(call)?;
-    if let Some(mut base) = base {
-        if call.is_diff_base {
-            labels::set(&mut base, labels::BASE_LABEL, "true");
-        }
-        merge::negate(&mut base);
-        profile = merge::combine(vec![profile, base])?;
+    if let Some(base) = base {
+        profile = merge::difference(profile, base, call.is_diff_base)?;
     }
     finish(&mut profile, &origins, call)?;
     if is_remote {

@@ -8,9 +8,10 @@ use render::pprof::SourceFiles;
 
 /// Looks for files as pprof does, then where Go keeps sources: module cache, vendor
 /// folders, GOROOT.
-pub(super) struct SourceSearch {
+pub(crate) struct SourceSearch {
     search_path: String,
     trim_path: String,
+    is_served: bool,
     known: HashMap<String, Result<Vec<String>, String>>,
 }
 
@@ -21,12 +22,25 @@ impl SourceSearch {
             "" => here(),
             path => path.to_owned(),
         };
-        SourceSearch { search_path, trim_path: config.trim_path.clone(), known: HashMap::new() }
+        let trim_path = config.trim_path.clone();
+        SourceSearch { search_path, trim_path, is_served: false, known: HashMap::new() }
+    }
+
+    /// For clients of the server, who can make a profile name any file: only regular
+    /// files of a moderate size that are called like source code.
+    pub(crate) fn served() -> SourceSearch {
+        SourceSearch { is_served: true, ..SourceSearch::new(&Config::default()) }
     }
 
     fn read(&self, path: &str) -> Result<Vec<String>, String> {
+        if self.is_served && !is_source(Path::new(path)) {
+            return Err(format!("{path}: not called like a source file"));
+        }
         let trimmed = paths::trim(path, &self.trim_path, &self.search_path);
         let found = self.as_pprof(trimmed).or_else(|error| in_go_folders(path).ok_or(error))?;
+        if self.is_served {
+            may_be_served(&found)?;
+        }
         let bytes = std::fs::read(&found)
             .map_err(|error| format!("open {}: {}", found.display(), go_error(&error)))?;
         let text = String::from_utf8_lossy(&bytes);
@@ -36,7 +50,7 @@ impl SourceSearch {
     /// Absolute names as they are; others below the search path and its parents.
     fn as_pprof(&self, path: &str) -> Result<PathBuf, String> {
         if Path::new(path).is_absolute() {
-            return match std::fs::File::open(path) {
+            return match std::fs::metadata(path) {
                 Ok(_) => Ok(PathBuf::from(path)),
                 Err(error) => Err(format!("open {path}: {}", go_error(&error))),
             };
@@ -45,6 +59,35 @@ impl SourceSearch {
         let candidates = dirs.flat_map(|dir| Path::new(dir).ancestors().map(|dir| dir.join(path)));
         let missing = || format!("could not find file {path} on path {}", self.search_path);
         candidates.into_iter().find(|file| file.is_file()).ok_or_else(missing)
+    }
+}
+
+/// Endings of source code.
+const SOURCE_ENDINGS: [&str; 24] = [
+    "go", "s", "c", "h", "cc", "cpp", "cxx", "hh", "hpp", "hxx", "inc", "m", "mm", "rs", "java",
+    "kt", "scala", "py", "rb", "js", "ts", "swift", "zig", "d",
+];
+
+/// Larger files are not read for a page.
+const SERVED_BYTES_MAX: u64 = 16 << 20;
+
+fn is_source(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending
+        .is_some_and(|ending| SOURCE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+}
+
+/// Asks the file behind all links: a link may be called otherwise than what it leads to.
+fn may_be_served(found: &Path) -> Result<(), String> {
+    let shown = found.display();
+    let failed = |error: std::io::Error| format!("open {shown}: {}", go_error(&error));
+    let real = found.canonicalize().map_err(failed)?;
+    let file = real.metadata().map_err(failed)?;
+    match () {
+        () if !file.is_file() => Err(format!("{shown}: not a regular file")),
+        () if !is_source(&real) => Err(format!("{shown}: not called like a source file")),
+        () if file.len() > SERVED_BYTES_MAX => Err(format!("{shown}: too large")),
+        () => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ pub use pdf::pdf;
 pub use png::png;
 pub use ps::ps;
 pub use scene::Scene;
-pub use svg::svg;
+pub use svg::{svg, svg_for_page};
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,8 @@ pub(super) struct Shape {
     pub(super) texts: Vec<Text>,
     /// Drawn with a folded corner, as labels are.
     pub(super) is_tag: bool,
+    /// The function that it stands for.
+    pub(super) function: Option<String>,
 }
 
 /// A curve with an arrow at its end.
@@ -161,6 +163,7 @@ impl Scene {
             tooltip: self.title.clone(),
             texts,
             is_tag: false,
+            function: None,
         });
         size
     }
@@ -211,6 +214,7 @@ impl Scene {
                 tooltip: tooltip.clone(),
                 texts: stacked(center, &item.lines, item.font_size),
                 is_tag: item.tag.is_some(),
+                function: item.node.map(|node| node.function.clone()),
             });
         }
     }

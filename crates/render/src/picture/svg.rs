@@ -1,10 +1,15 @@
-//! SVG, with dragging, zooming and a highlight of what hangs together.
+//! SVG. Nodes have the class `node` and the attribute `data-function`, edges the class
+//! `edge`, so that a page can make something of them. As a file of its own it has dragging,
+//! zooming and a highlight of what hangs together.
 
 use std::fmt::Write;
 
 use super::scene::{Scene, Shape, Text};
 
+/// Text for XML, which some characters must not appear in at all.
 fn escape(text: &str) -> String {
+    let is_refused = |c: char| c.is_control() && c != '\t' || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let text = text.replace(is_refused, "\u{fffd}");
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;")
 }
@@ -36,22 +41,36 @@ const SCRIPT: &str = r#"
 })();
 "#;
 
-/// Draws a scene.
+const STYLE: &str =
+    "<style>g:hover path { stroke-width: 3 } svg { background: white; cursor: grab }</style>\n";
+
+/// Draws a scene as a file of its own.
 pub fn svg(scene: &Scene) -> String {
+    let xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+    let drawing = drawing(scene);
+    format!("{xml}{drawing}{STYLE}<script><![CDATA[{SCRIPT}]]></script>\n</svg>\n")
+}
+
+/// Draws a scene for a page that has its own style and script.
+pub fn svg_for_page(scene: &Scene) -> String {
+    drawing(scene) + "</svg>\n"
+}
+
+/// Everything but the end of the picture.
+fn drawing(scene: &Scene) -> String {
     let (width, height) = (scene.size.width.ceil(), scene.size.height.ceil());
     let mut out = String::new();
     let _ = write!(
         out,
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" font-family=\"DejaVu Sans, Verdana, sans-serif\">\n\
-         <title>{}</title>\n\
-         <style>g:hover path {{ stroke-width: 3 }} svg {{ background: white; cursor: grab }}</style>\n",
+         <title>{}</title>\n",
         escape(&scene.title)
     );
     for curve in &scene.curves {
         let dash = if curve.is_dotted { " stroke-dasharray=\"2 3\"" } else { "" };
-        let _ = write!(out, "<g><title>{}</title><path d=\"", escape(&curve.tooltip));
+        let _ =
+            write!(out, "<g class=\"edge\"><title>{}</title><path d=\"", escape(&curve.tooltip));
         for (index, [a, b, c, d]) in curve.pieces().into_iter().enumerate() {
             if index == 0 {
                 let _ = write!(out, "M{:.1} {:.1}", a.x, a.y);
@@ -75,16 +94,19 @@ pub fn svg(scene: &Scene) -> String {
         out.push_str("</g>\n");
     }
     scene.shapes.iter().for_each(|shape| write_shape(&mut out, shape));
-    let _ = write!(out, "<script><![CDATA[{SCRIPT}]]></script>\n</svg>\n");
     out
 }
 
 fn write_shape(out: &mut String, shape: &Shape) {
     let (left, top) =
         (shape.center.x - shape.size.width / 2.0, shape.center.y - shape.size.height / 2.0);
+    let class = match &shape.function {
+        Some(function) => format!(" class=\"node\" data-function=\"{}\"", escape(function)),
+        None => String::new(),
+    };
     let _ = write!(
         out,
-        "<g><title>{}</title><rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" \
+        "<g{class}><title>{}</title><rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" \
          rx=\"{}\" fill=\"{}\" stroke=\"{}\"/>",
         escape(&shape.tooltip),
         shape.size.width,

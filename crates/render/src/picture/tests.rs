@@ -1,10 +1,11 @@
 //! Every format opens with its own mark and shows every text.
 
-use super::{Scene, gif, pdf, png, ps, svg};
+use super::{Scene, gif, pdf, png, ps, svg, svg_for_page};
 use crate::pprof::dot::{Picture, PictureEdge, PictureNode};
 
 fn picture() -> Picture {
     let node = |name: &str| PictureNode {
+        function: format!("main.{name}<\"\u{1}>"),
         lines: vec![name.to_owned(), "1kB (50%)".to_owned()],
         font_size: 12,
         tooltip: format!("main.{name} <&>"),
@@ -39,6 +40,16 @@ fn formats_open_with_their_marks() {
     assert!(ps(&scene).starts_with("%!PS-Adobe") && ps(&scene).contains("(callee) ctext"));
     assert!(png(&scene).unwrap().starts_with(b"\x89PNG"));
     assert!(gif(&scene).unwrap().starts_with(b"GIF89a"));
+}
+
+#[test]
+fn a_page_finds_nodes_and_edges() {
+    let image = svg_for_page(&Scene::of(&picture()));
+    assert!(image.starts_with("<svg ") && image.ends_with("</svg>\n"));
+    assert!(!image.contains("<script") && !image.contains("<style"));
+    let node = "<g class=\"node\" data-function=\"main.callee&lt;&quot;\u{fffd}&gt;\">";
+    assert_eq!(image.matches(node).count(), 1, "{image}");
+    assert_eq!(image.matches("<g class=\"edge\">").count(), 1);
 }
 
 #[test]

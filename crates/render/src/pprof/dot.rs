@@ -31,6 +31,8 @@ pub struct Picture {
 /// A box with a function.
 #[derive(Clone, Debug, Default)]
 pub struct PictureNode {
+    /// The function it stands for.
+    pub function: String,
     /// Lines of text.
     pub lines: Vec<String>,
     /// Size of the text in points.
@@ -241,7 +243,12 @@ impl Drawing<'_> {
         };
         let score = cum as f64 / self.report.total.wrapping_abs() as f64;
         let name = self.graph().name(&self.report.profile.strings, id);
+        let function = match self.report.profile.str(node.info.name) {
+            "" => name,
+            function => function,
+        };
         PictureNode {
+            function: function.to_owned(),
             lines,
             font_size,
             tooltip: format!("{name} ({cum_text})"),

@@ -2,8 +2,10 @@
 //! writer instead of building the whole text first.
 
 mod callgrind;
+mod code;
 mod disasm;
 pub mod dot;
+pub mod json;
 mod list;
 mod raw;
 mod tabs;
@@ -12,6 +14,8 @@ mod text;
 mod topproto;
 mod traces;
 mod tree;
+mod weblist;
+mod weblist_html;
 
 use std::io::{self, Write};
 
@@ -19,9 +23,10 @@ use analyze::pprof::graph::{Graph, NodeId};
 use analyze::pprof::measure::percentage;
 use analyze::pprof::{Format, Report};
 
-pub use disasm::{Code, CodeLine, CodeSymbol, write_disasm};
-pub use list::SourceFiles;
+pub use code::{BinaryName, Code, CodeFrame, CodeLine, CodeSymbol, SourceFiles};
+pub use disasm::write_disasm;
 pub use topproto::top_profile;
+pub use weblist_html::write_weblist;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +65,22 @@ pub fn write(
         }
     }
     Ok(())
+}
+
+/// A number as Go's strconv reads it with base 0: listings take addresses for names.
+fn number(text: &str) -> Option<u64> {
+    let lower = text.to_lowercase();
+    let (digits, radix) = match lower.as_str() {
+        "0" => ("0", 10),
+        hex if hex.starts_with("0x") => (hex.get(2..)?, 16),
+        octal if octal.starts_with("0o") => (octal.get(2..)?, 8),
+        binary if binary.starts_with("0b") => (binary.get(2..)?, 2),
+        octal if octal.starts_with('0') => (octal.get(1..)?, 8),
+        decimal => (decimal, 10),
+    };
+    // Rust takes a sign, Go does not.
+    let is_plain = digits.chars().all(|digit| digit.is_ascii_alphanumeric());
+    u64::from_str_radix(digits, radix).ok().filter(|_| is_plain)
 }
 
 /// The line below the name of a listed function.

@@ -13,9 +13,9 @@ use super::tabs::Tabs;
 /// Values by shown text, and their sum.
 type OfKey = (HashMap<String, i64>, i64);
 
-fn collect(report: &Report) -> BTreeMap<&str, OfKey> {
+/// Sums by key and value; numbers without their units.
+pub(super) fn sums(report: &Report) -> HashMap<(StrId, LabelValue), i64> {
     let profile = &report.profile;
-    // Texts and numbers are summed by id first: making the text costs more than adding.
     let mut sums: HashMap<(StrId, LabelValue), i64> = HashMap::new();
     for sample in profile.samples.ids() {
         let (value, _) = report.value(sample);
@@ -28,8 +28,14 @@ fn collect(report: &Report) -> BTreeMap<&str, OfKey> {
             *sum = sum.wrapping_add(value);
         }
     }
+    sums
+}
+
+fn collect(report: &Report) -> BTreeMap<&str, OfKey> {
+    let profile = &report.profile;
     let mut keys: BTreeMap<&str, OfKey> = BTreeMap::new();
-    for ((key, value), sum) in sums {
+    // By id first: making the text costs more than adding.
+    for ((key, value), sum) in sums(report) {
         let text = match value {
             LabelValue::Str(text) => profile.str(text).to_owned(),
             LabelValue::Num(number, _) => {
