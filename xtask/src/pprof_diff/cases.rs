@@ -129,6 +129,37 @@ const OTHERS: [&str; 27] = [
     "-top missing.pb.gz heap.pb.gz",
 ];
 
+/// Listings, with sources and without, by name, file and address. The generator's sources lie
+/// where `{s}` says.
+const LISTINGS: [&str; 26] = [
+    "-list=main\\.(even|odd|leaf) {s} heap.pb.gz",
+    "-list=main {s} cpu.pb.gz",
+    "-list=^main -unit=B -cum {s} allocs.pb.gz",
+    "-list=^main -source_path=/nowhere heap.pb.gz",
+    "-list=^main -trim_path=/nowhere heap.pb.gz",
+    "-list=^main -diff_base=heap.pb.gz -focus=main {s} heap2.pb.gz",
+    "-list=. synth.pb.gz",
+    "-list=Server|Do foreign.pb.gz",
+    "-list=0x4f3068 {s} cpu.pb.gz",
+    "-disasm=main\\.(burn|push|handle) cpu.pb.gz",
+    "-disasm=main\\.leaf -diff_base=heap.pb.gz heap2.pb.gz",
+    "-disasm=0x1 cpu.pb.gz",
+    "-weblist=main\\.(even|odd|leaf) {s} {o} heap.pb.gz",
+    "-weblist=main\\.(burn|handle|push) {s} {o} cpu.pb.gz",
+    "-weblist=main\\.(burn|handle|push) {o} cpu.pb.gz",
+    "-weblist=main\\.leaf -unit=B -divide_by=3 {o} heap.pb.gz",
+    "-weblist=main\\.leaf -diff_base=heap.pb.gz {s} {o} heap2.pb.gz",
+    "-weblist=main\\.leaf -base=heap.pb.gz {o} heap2.pb.gz",
+    "-weblist=main\\.leaf -mean -sample_index=1 {s} {o} heap.pb.gz",
+    "-weblist=main\\.leaf -tagroot=bytes -focus=main {s} {o} heap.pb.gz",
+    "-weblist=main\\.(even|descend|odd)$ -noinlines -functions {s} {o} heap.pb.gz",
+    "-weblist=main\\.even -ignore=odd {s} {o} heap.pb.gz",
+    "-weblist=main\\.leaf -relative_percentages -focus=even {o} allocs.pb.gz",
+    "-weblist=Server {o} foreign.pb.gz",
+    "-weblist=nothing.like.this {o} heap.pb.gz",
+    "-weblist=main -intel_syntax {o} heap.pb.gz",
+];
+
 /// Formats of before profile.proto; without symbols, since addresses are made up.
 const LEGACY: [&str; 27] = [
     "heap.debug1.txt",
@@ -163,6 +194,9 @@ const LEGACY: [&str; 27] = [
 /// All cases.
 pub(super) fn all() -> Vec<Case> {
     let mut lines: Vec<String> = OTHERS.iter().map(|line| (*line).to_owned()).collect();
+    let sources = "-source_path=../../fixtures/pprofgen -trim_path=example.com/pprofgen";
+    let listing = |case: &&str| case.replace("{s}", sources).replace("{o}", "-output=/dev/stdout");
+    lines.extend(LISTINGS.iter().map(listing));
     for profile in PROFILES {
         lines.extend(REPORTS.iter().map(|report| format!("{report} {profile}")));
     }

@@ -19,6 +19,10 @@ const NOT_COPIED: &[(&[&str], &str)] = &[
     (&["-tagfocus=99999999999999999999kb:"], "it crashes on numbers beyond 64 bits"),
     (&["-base=gold/driver-cpu.pb.gz -base="], SEVERAL_BASES),
     (&["-diff_base=gold/driver-cpu.pb.gz -diff_base="], SEVERAL_BASES),
+    (
+        &["-weblist=main -intel_syntax"],
+        "it writes a page with nothing on it; we say that it cannot be done",
+    ),
 ];
 
 const SEVERAL_BASES: &str = "it drops all bases but the last without a word; here they are merged, \

@@ -135,7 +135,7 @@ fn compare(peer: &str, case: &Case, theirs: &Outcome, ours: &Outcome) -> Option<
     let stdout = match is_binary {
         // Compressors differ; what they compress must not.
         true => difference(&inflated(&theirs.stdout), &inflated(&ours.stdout)),
-        false => difference(&theirs.stdout, &ours.stdout),
+        false => difference(data(&theirs.stdout), data(&ours.stdout)),
     };
     let is_shell = case.input.is_some();
     stdout.or_else(|| is_shell.then(|| difference(&theirs.stderr, &ours.stderr)).flatten())
@@ -153,6 +153,13 @@ pub(super) fn difference(theirs: &[u8], ours: &[u8]) -> Option<String> {
         Some(((theirs, ours), line)) => format!("  line {line}\n  - {theirs}\n  + {ours}"),
         None => format!("  {} lines against {}", theirs.lines().count(), ours.lines().count()),
     })
+}
+
+/// What is said, without what it looks like: of a page, what is below its head.
+fn data(bytes: &[u8]) -> &[u8] {
+    let is_page = bytes.starts_with(b"<!DOCTYPE html>");
+    let body = bytes.windows(6).position(|tag| tag == b"<body>").filter(|_| is_page);
+    bytes.get(body.unwrap_or(0)..).unwrap_or(bytes)
 }
 
 fn inflated(bytes: &[u8]) -> Vec<u8> {

@@ -140,7 +140,7 @@ pub(super) fn draw(report: &mut Report, out: &mut dyn Write) -> Result<(), Repor
             let top = render::pprof::top_profile(report);
             out.write_all(&decode::pprof::write(&top))?;
         }
-        Format::Disasm if report.config.intel_syntax => {
+        Format::Disasm | Format::WebList if report.config.intel_syntax => {
             let message = "printing assembly in Intel syntax is not supported";
             return Err(ReportError::Refused(message.to_owned()));
         }
