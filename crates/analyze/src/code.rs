@@ -1,5 +1,7 @@
 //! Whose code a frame is: the program's own, a dependency, the standard library.
 
+use std::borrow::Cow;
+
 use model::Frame;
 
 /// First path elements of the standard library (go list std, Go 1.27).
@@ -100,6 +102,36 @@ pub fn package(function: &str) -> &str {
     name.get(..dot).unwrap_or(name)
 }
 
+/// A function's name with `[...]` for every list of type arguments, as Go's own tools
+/// write it. Names of other languages, where brackets mean other things, stay.
+pub fn fold_type_arguments(function: &str) -> Cow<'_, str> {
+    if !function.contains('[') || function.contains("::") {
+        return Cow::Borrowed(function);
+    }
+    let mut out = String::with_capacity(function.len());
+    let mut depth = 0_usize;
+    let mut letters = function.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let after_name = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        match letter {
+            '[' if depth > 0 || (after_name && letters.peek() != Some(&']')) => depth += 1,
+            // Not after a name, or empty: no list of type arguments.
+            '[' => return Cow::Borrowed(function),
+            ']' if depth == 1 => {
+                depth = 0;
+                out.push_str("[...]");
+            }
+            ']' if depth > 0 => depth -= 1,
+            _ if depth > 0 => (),
+            letter => out.push(letter),
+        }
+    }
+    match depth == 0 && out != function {
+        true => Cow::Owned(out),
+        false => Cow::Borrowed(function),
+    }
+}
+
 /// The frame that is responsible, of a stack with the innermost call first: the
 /// innermost of the program's own code, else of a dependency, else the innermost.
 pub fn responsible<'a>(stack: &'a [Frame], module: &str) -> Option<&'a Frame> {
@@ -121,6 +153,24 @@ mod tests {
         assert_eq!(owner("shopping.F", "shop"), Owner::Dependency);
         assert_eq!(owner("github.com/x/y.F", "shop"), Owner::Dependency);
         assert_eq!(owner("shop/session.F", ""), Owner::Program);
+    }
+
+    #[test]
+    fn type_arguments_fold() {
+        for (full, short) in [
+            ("a/b.Map[go.shape.int,go.shape.string].Put", "a/b.Map[...].Put"),
+            ("main.(*Tree[go.shape.struct { A []int }]).Add.func1", "main.(*Tree[...]).Add.func1"),
+            ("main.F[a/b.T[int]].G[x]", "main.F[...].G[...]"),
+            ("slices.Grow[...]", "slices.Grow[...]"),
+            ("main.(*T).f", "main.(*T).f"),
+            ("[kernel.kallsyms]", "[kernel.kallsyms]"),
+            ("std::vec<int[3]>::x", "std::vec<int[3]>::x"),
+            ("Foo.bar([I)V", "Foo.bar([I)V"),
+            ("main.broken[int", "main.broken[int"),
+            ("operator[]", "operator[]"),
+        ] {
+            assert_eq!(fold_type_arguments(full), short);
+        }
     }
 
     #[test]

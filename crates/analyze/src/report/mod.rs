@@ -3,17 +3,22 @@
 //!
 //! [`Stacks`] brings one value column of a profile (and of a base) into a common
 //! form: interned frames, and stacks root first. Every report is one pass over it.
-//! Inlined calls are frames of their own, as in `go tool pprof`.
+//! Inlined calls are frames of their own, as in `go tool pprof`. [`Stacks::read`]
+//! makes them easier to read for people who write Go.
 
+mod noise;
+mod reading;
 mod sandwich;
 mod stacks;
 mod table;
 mod tree;
 
+pub use noise::Noise;
+pub use reading::{Notes, Reading, TRUNCATED};
 pub use sandwich::{Sandwich, sandwich};
 pub use stacks::{Cell, FrameId, FrameName, FramePredicate, Row, Select, Stacks, UnknownColumn};
 pub use table::{Edge, FunctionRow, functions, neighbours};
-pub use tree::{CallTree, Node};
+pub use tree::{CallTree, Direction, Node};
 
 #[cfg(test)]
 mod tests;

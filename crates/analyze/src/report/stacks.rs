@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use model::{Profile, StrId, StringTable};
 
+use super::noise::{Noise, Sampling};
+use super::reading::Notes;
+
 /// Index into [`Stacks::frames`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameId(pub u32);
@@ -44,10 +47,12 @@ impl Cell {
 /// One stack and its weight.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    start: u32,
-    end: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
     /// The weight.
     pub cell: Cell,
+    /// How certain it is.
+    pub noise: Noise,
 }
 
 /// Says yes or no to a frame, given function and file.
@@ -99,8 +104,14 @@ pub struct Stacks {
     pub is_diff: bool,
     /// Sum over the stacks that were kept.
     pub total: Cell,
-    path: Vec<FrameId>,
-    ids: HashMap<FrameName, FrameId>,
+    /// How certain the sum is.
+    pub noise: Noise,
+    /// Bytes between samples, where the column is a sampled one of a heap.
+    pub sampled_every: Option<i64>,
+    /// What [`Stacks::read`] found.
+    pub notes: Notes,
+    pub(super) path: Vec<FrameId>,
+    pub(super) ids: HashMap<FrameName, FrameId>,
 }
 
 impl Stacks {
@@ -167,6 +178,7 @@ impl Stacks {
                 *sum = sum.saturating_add(*value);
             }
         }
+        let noises = self.noises(profile, column);
         let names = self.frame_ids(profile);
         for (index, sum) in sums.into_iter().enumerate().filter(|(_, sum)| *sum != 0) {
             let start = self.path.len();
@@ -180,10 +192,25 @@ impl Stacks {
                 continue;
             }
             let cell = cell(sum);
+            let noise = noises.get(index).copied().unwrap_or_default();
             self.total.add(cell);
-            self.rows.push(Row { start: start as u32, end: self.path.len() as u32, cell });
+            self.noise.add(noise);
+            self.rows.push(Row { start: start as u32, end: self.path.len() as u32, cell, noise });
         }
         Ok(())
+    }
+
+    /// The noise of every stack; nothing where the column is not sampled.
+    fn noises(&mut self, profile: &Profile, column: usize) -> Vec<Noise> {
+        let Some(sampling) = Sampling::of(profile, column) else { return Vec::new() };
+        self.sampled_every = Some(sampling.period);
+        let mut noises = vec![Noise::default(); profile.stacks.len()];
+        for (stack, sample) in profile.samples.stacks.iter().zip(profile.samples.ids()) {
+            if let Some(noise) = noises.get_mut(stack.0 as usize) {
+                noise.add(sampling.noise(sample));
+            }
+        }
+        noises
     }
 
     /// The frames of every location, innermost first.
@@ -210,7 +237,7 @@ impl Stacks {
         names
     }
 
-    fn intern(&mut self, name: FrameName) -> FrameId {
+    pub(super) fn intern(&mut self, name: FrameName) -> FrameId {
         *self.ids.entry(name).or_insert_with(|| {
             self.frames.push(name);
             FrameId(self.frames.len() as u32 - 1)

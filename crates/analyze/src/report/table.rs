@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use model::StrId;
 
+use super::noise::Noise;
 use super::stacks::{Cell, FrameId, Stacks};
 
 /// A function's row.
@@ -19,6 +20,10 @@ pub struct FunctionRow {
     pub flat: Cell,
     /// Allocated by it and what it calls; recursion counts once.
     pub cum: Cell,
+    /// How certain `flat` is.
+    pub flat_noise: Noise,
+    /// How certain `cum` is.
+    pub cum_noise: Noise,
 }
 
 /// Value along a call from one function to another.
@@ -39,18 +44,22 @@ pub fn functions(stacks: &Stacks) -> Vec<FunctionRow> {
         for (depth, id) in path.iter().enumerate() {
             let frame = stacks.frame(*id);
             let at = *index.entry(frame.function).or_insert_with(|| {
-                let (flat, cum) = (Cell::default(), Cell::default());
                 let (function, file, line) = (frame.function, frame.file, frame.line);
-                rows.push((FunctionRow { function, file, line, flat, cum }, usize::MAX));
+                let (flat, cum) = (Cell::default(), Cell::default());
+                let (flat_noise, cum_noise) = (Noise::default(), Noise::default());
+                let new = FunctionRow { function, file, line, flat, cum, flat_noise, cum_noise };
+                rows.push((new, usize::MAX));
                 rows.len() - 1
             });
             let Some((function, seen_in)) = rows.get_mut(at) else { continue };
             if depth + 1 == path.len() {
                 function.flat.add(row.cell);
+                function.flat_noise.add(row.noise);
             }
             if *seen_in != number {
                 *seen_in = number;
                 function.cum.add(row.cell);
+                function.cum_noise.add(row.noise);
             }
         }
     }

@@ -117,3 +117,188 @@ fn sandwiches_cut_at_the_outermost_frame() {
     assert_eq!(tree_text(&stacks, &both.callees), callees);
     assert!(sandwich(&mut stacks, "nothing", 100).is_none());
 }
+
+#[test]
+fn widths_add_up_whatever_the_signs() {
+    let cases: [(&[(&str, i64)], &[(&str, i64)]); 5] = [
+        // What comes and what goes cancel in main, not in its width.
+        (&[("main;a", 10)], &[("main;b", 10)]),
+        // A base that is negative, a value that is, and both.
+        (&[("main;a", 7), ("main;b", 3)], &[("main;a", -5), ("main;b", 9)]),
+        (&[("main;a;x", -8), ("main;a;y", 8), ("main;a", 1)], &[]),
+        (&[("main;a", -4), ("main;b;c", -6)], &[("main;a", -9), ("main", 2)]),
+        (&[("main;a", i64::MAX), ("main;b", i64::MIN)], &[("main;b", i64::MAX)]),
+    ];
+    for (new, old) in cases {
+        let (new, old) = (profile(new), profile(old));
+        let mut stacks = Stacks::diff(&new, &old, &Select::default()).unwrap();
+        for direction in [Direction::Callees, Direction::Callers] {
+            let tree = CallTree::directed(&mut stacks, direction, 100);
+            let mut inside = vec![0_u64; tree.nodes.len()];
+            for node in tree.nodes.iter().skip(1) {
+                let sum = &mut inside[node.parent.unwrap() as usize];
+                *sum = sum.saturating_add(node.width);
+            }
+            for (node, inside) in tree.nodes.iter().zip(inside) {
+                let own = node.own.value.unsigned_abs().max(node.own.base.unsigned_abs());
+                assert_eq!(node.width, own.saturating_add(inside), "{node:?}");
+            }
+        }
+    }
+    let stacks = &[("main;a", 10), ("main;b", 5)];
+    let mut stacks = Stacks::of(&profile(stacks), &Select::default()).unwrap();
+    let tree = CallTree::build(&mut stacks, 100);
+    assert!(tree.nodes.iter().all(|node| node.width == node.total.value as u64));
+}
+
+#[test]
+fn wide_nodes_whose_values_cancel_survive_merging() {
+    let names: Vec<String> = (0..50).map(|index| format!("main;f{index}")).collect();
+    let mut stacks: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    stacks.extend([("main;both;up", 1000), ("main;both;down", -1000)]);
+    let mut stacks = Stacks::of(&profile(&stacks), &Select::default()).unwrap();
+    let text = |tree: &CallTree, stacks: &Stacks| tree_text(stacks, tree);
+    let tree = CallTree::build(&mut stacks, 6);
+    assert!(text(&tree, &stacks).contains("both"), "{}", text(&tree, &stacks));
+    assert_eq!(tree.nodes[0].width, 2050);
+}
+
+#[test]
+fn callers_trees_join_equal_leaves() {
+    let profile = profile(&[("main;a;alloc", 3), ("main;b;alloc", 4)]);
+    let mut stacks = Stacks::of(&profile, &Select::default()).unwrap();
+    let tree = CallTree::directed(&mut stacks, Direction::Callers, 100);
+    let expected = "root 0/7\n alloc 0/7\n  b 0/4\n   main 4/4\n  a 0/3\n   main 3/3\n";
+    assert_eq!(tree_text(&stacks, &tree), expected);
+}
+
+/// Paths after reading, root first, with their values, sorted.
+fn read(stacks: &[(String, i64)], reading: &Reading) -> (Vec<(String, i64)>, Notes) {
+    let stacks: Vec<(&str, i64)> = stacks.iter().map(|(path, v)| (path.as_str(), *v)).collect();
+    let mut stacks = Stacks::of(&profile(&stacks), &Select::default()).unwrap();
+    stacks.read(reading);
+    let path = |row: &Row| -> Vec<&str> {
+        stacks.path(row).iter().map(|id| stacks.function(*id)).collect()
+    };
+    let rows = stacks.rows.iter().map(|row| (path(row).join(";"), row.cell.value));
+    let mut rows: Vec<(String, i64)> = rows.collect();
+    rows.sort();
+    (rows, stacks.notes)
+}
+
+/// `f3;f4;...;f9`.
+fn chain(range: std::ops::Range<usize>) -> String {
+    let names: Vec<String> = range.map(|index| format!("f{index}")).collect();
+    names.join(";")
+}
+
+#[test]
+fn the_allocator_is_not_who_allocates() {
+    let stacks = [
+        ("main;a.F[go.shape.int];runtime.growslice;runtime.mallocgc".to_owned(), 1),
+        ("main;a.F[go.shape.string];internal/runtime/maps.New".to_owned(), 2),
+        ("runtime.main;runtime.doInit1;runtime.newobject".to_owned(), 4),
+        ("main;runtime.Callers;main.cb".to_owned(), 8),
+    ];
+    let (rows, _) = read(&stacks, &Reading::default());
+    let expected = [
+        ("main;a.F[...]", 1),
+        ("main;a.F[...]", 2),
+        ("main;runtime.Callers;main.cb", 8),
+        ("runtime.main;runtime.doInit1;runtime.newobject", 4),
+    ];
+    assert_eq!(rows, expected.map(|(path, value)| (path.to_owned(), value)));
+    let all = Reading { full_names: true, runtime_frames: true, depth: None };
+    let mut stacks = stacks.to_vec();
+    stacks.sort();
+    assert_eq!(read(&stacks, &all).0, stacks);
+}
+
+#[test]
+fn cut_stacks_are_marked_and_continued_where_that_is_safe() {
+    // f22..f149 is what is left of 150 frames; one whole stack passes there.
+    let whole = format!("main;{}", chain(0..60));
+    let cut = chain(22..150);
+    let (rows, notes) = read(&[(whole.clone(), 1), (cut.clone(), 2)], &Reading::default());
+    let expected = [(whole.clone(), 1), (format!("main;{};{cut}", chain(0..22)), 2)];
+    assert_eq!(rows, expected);
+    assert_eq!(notes, Notes { depth: 128, truncated: 1, rerooted: 1 });
+
+    let marked = |others: &[String], cut: &str| {
+        let mut stacks: Vec<(String, i64)> = others.iter().map(|path| (path.clone(), 1)).collect();
+        stacks.push((cut.to_owned(), 2));
+        let (rows, notes) = read(&stacks, &Reading::default());
+        assert_eq!((notes.truncated, notes.rerooted), (1, 0), "{cut}");
+        assert!(rows.contains(&(format!("(truncated);{cut}"), 2)), "{cut}");
+    };
+    // Two ways lead there.
+    marked(&[whole.clone(), format!("main;other;{}", chain(22..60))], &cut);
+    // Fewer frames agree than wanted.
+    marked(&[format!("main;{}", chain(0..29))], &cut);
+    // A recursion that is cut: the number of rounds is unknown.
+    let rounds = |count: usize| vec!["walk"; count].join(";");
+    marked(&[format!("main;{}", rounds(8))], &rounds(128));
+    // The run occurs again in the cut stack, or its functions among the callers.
+    marked(&[whole.clone()], &format!("{};f25", chain(22..149)));
+    marked(&[format!("main;f23;{}", chain(22..60))], &cut);
+    // Nothing whole passes there.
+    marked(&["main;a".to_owned()], &cut);
+}
+
+#[test]
+fn deep_stacks_that_are_whole_stay() {
+    let untouched = |stacks: &[String], reading: Reading| {
+        let mut stacks: Vec<(String, i64)> = stacks.iter().map(|path| (path.clone(), 1)).collect();
+        stacks.sort();
+        assert_eq!(
+            read(&stacks, &reading),
+            (stacks, Notes { depth: 0, truncated: 0, rerooted: 0 })
+        );
+    };
+    // No limit is near.
+    untouched(&[chain(0..100), "main;a".to_owned()], Reading::default());
+    let whole = |stacks: &[String]| {
+        let stacks: Vec<(String, i64)> = stacks.iter().map(|path| (path.clone(), 1)).collect();
+        assert_eq!(read(&stacks, &Reading::default()).1.truncated, 0);
+    };
+    // Shorter stacks begin with the same function, or the runtime is at the bottom.
+    whole(&[format!("worker;{}", chain(0..127)), "worker;a".to_owned()]);
+    whole(&[format!("runtime.main;{}", chain(0..127))]);
+    // 31 frames are nothing special: nothing is seen to call f0.
+    whole(&[chain(0..31), "main;a".to_owned()]);
+    let called = [chain(3..34), format!("main;{}", chain(0..5))].map(|path| (path, 1));
+    assert_eq!(read(&called, &Reading::default()).1.truncated, 1);
+    let said = Reading { depth: Some(50), ..Reading::default() };
+    let (rows, notes) = read(&[(chain(0..50), 1), ("main;a".to_owned(), 1)], &said);
+    assert_eq!((notes.depth, notes.truncated), (50, 1));
+    assert!(rows[0].0.starts_with("(truncated);f0;"));
+}
+
+#[test]
+fn sampled_values_know_their_error() {
+    let mut heap = Profile::new(&[("inuse_objects", "count"), ("inuse_space", "bytes")]);
+    let period_type = heap.value_type("space", "bytes");
+    (heap.period_type, heap.period) = (Some(period_type), 1 << 19);
+    let name = heap.strings.intern("main.alloc");
+    heap.functions.push(Function { name, ..Function::default() });
+    let lines = vec![Line { function: FunctionId(0), line: 1, column: 0 }];
+    heap.locations.push(Location { lines, ..Location::default() });
+    // 25 sampled objects of 64 bytes, as Go scales them: 25 / (1 - exp(-64 / 2^19)).
+    let objects = (25.0 / -(-64.0_f64 / f64::from(1 << 19)).exp_m1()).round() as i64;
+    heap.push_sample(&[LocationId(0)], &[objects, objects * 64], &[]);
+    for column in ["inuse_space", "inuse_objects"] {
+        let select = Select { column: Some(column), ..Select::default() };
+        let stacks = Stacks::of(&heap, &select).unwrap();
+        let row = functions(&stacks)[0];
+        assert_eq!(stacks.sampled_every, Some(1 << 19));
+        assert!((row.flat_noise.sampled - 25.0).abs() < 1e-3);
+        let error = row.flat_noise.relative_error(row.flat.value).unwrap();
+        assert!((error - 0.2).abs() < 1e-4, "1/sqrt(25), not {error}");
+    }
+    // An object far larger than the period is always sampled.
+    heap.samples.values = vec![vec![1], vec![1 << 30]];
+    let stacks = Stacks::of(&heap, &Select::default()).unwrap();
+    assert!(stacks.noise.relative_error(stacks.total.value).unwrap() < 1e-6);
+    heap.period = 1;
+    assert_eq!(Stacks::of(&heap, &Select::default()).unwrap().sampled_every, None);
+}
