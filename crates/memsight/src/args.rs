@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Top(TopArgs),
     /// Shows each function with its callers and callees.
     Tree(TopArgs),
+    /// Shows the functions that match, each with all its callers and callees.
+    Peek(PeekArgs),
     /// Draws a flame graph (SVG or one self-contained HTML file).
     Flame(FlameArgs),
     /// Compares two profiles.
@@ -135,6 +137,16 @@ pub(crate) struct ProfileArgs {
     /// Drops stacks with a function or file that matches.
     #[arg(long, value_name = "REGEX")]
     pub ignore: Option<String>,
+    /// Keeps type arguments (F[int], not F[...]), one line for each instantiation.
+    #[arg(long)]
+    pub full_names: bool,
+    /// Keeps the allocator's frames at the end of heap stacks.
+    #[arg(long)]
+    pub runtime_frames: bool,
+    /// How many frames the runtime recorded at most (GODEBUG=profstackdepth), to
+    /// tell which stacks were cut off; 0 leaves all as they are. Guessed when missing.
+    #[arg(long, value_name = "FRAMES")]
+    pub stack_depth: Option<usize>,
 }
 
 /// Profiles a live target can give.
@@ -146,11 +158,28 @@ pub(crate) enum ProfileKind {
     Goroutine,
 }
 
+/// How a table is printed.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct TableArgs {
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Prints CSV.
+    #[arg(long)]
+    pub csv: bool,
+    /// Prints a Markdown table.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
 /// Arguments of `top` and `tree`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
-    /// A profile file, a URL, a PID, name:REGEX, or - for standard input.
-    pub source: String,
+    /// Profile files, URLs, PIDs, name:REGEX, or - for standard input; several are
+    /// added up.
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
     /// How to look at it.
     #[command(flatten)]
     pub profile: ProfileArgs,
@@ -160,28 +189,49 @@ pub(crate) struct TopArgs {
     /// Sorts by cumulative value.
     #[arg(long)]
     pub cum: bool,
+    /// How to print it.
+    #[command(flatten)]
+    pub table: TableArgs,
+}
+
+/// Arguments of `peek`.
+#[derive(Debug, Args)]
+pub(crate) struct PeekArgs {
+    /// Which functions.
+    #[arg(value_name = "REGEX")]
+    pub pattern: String,
+    /// Profile files, URLs, or live targets; several are added up.
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// How to look at it.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
     /// Prints JSON.
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Prints CSV.
     #[arg(long)]
-    pub csv: bool,
+    pub json: bool,
 }
 
 /// Arguments of `flame`.
 #[derive(Debug, Args)]
 pub(crate) struct FlameArgs {
-    /// A profile file, a URL, or a live target.
-    pub source: String,
+    /// Profile files, URLs, or live targets; several are added up.
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
     /// How to look at it.
     #[command(flatten)]
     pub profile: ProfileArgs,
     /// The file to write; its ending (.svg or .html) chooses the format.
     #[arg(short, long, value_name = "FILE", default_value = "flame.html")]
     pub output: PathBuf,
-    /// Compares with this earlier profile.
+    /// Compares with this earlier profile (several are added up).
     #[arg(long, value_name = "SOURCE")]
-    pub base: Option<String>,
+    pub base: Vec<String>,
+    /// Puts the root at the bottom (a flame); without it the root is on top (an icicle).
+    #[arg(long)]
+    pub inverted: bool,
+    /// Begins with the functions that allocate, then who called them.
+    #[arg(long)]
+    pub reverse: bool,
 }
 
 /// Arguments of `diff`.
@@ -197,20 +247,18 @@ pub(crate) struct DiffArgs {
     /// How many rows; 0 for all.
     #[arg(short, long, default_value_t = 20)]
     pub n: usize,
-    /// Prints JSON.
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Prints CSV.
-    #[arg(long)]
-    pub csv: bool,
+    /// How to print it.
+    #[command(flatten)]
+    pub table: TableArgs,
 }
 
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// A profile file, a URL, or a live target.
-    pub source: String,
-    /// How to look at it.
+    /// Profile files, URLs, or live targets; several are added up.
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// How to look at it; pprof and json take everything as it is.
     #[command(flatten)]
     pub profile: ProfileArgs,
     /// The format to write.
@@ -228,8 +276,14 @@ pub(crate) enum ConvertTo {
     Pprof,
     /// Folded stacks, one line each.
     Folded,
-    /// speedscope's JSON.
+    /// speedscope's JSON, a profile for every sample type.
     Speedscope,
+    /// The Firefox Profiler's JSON, a thread for every sample type.
+    Firefox,
+    /// All functions as CSV.
+    Csv,
+    /// All functions as a Markdown table.
+    Markdown,
     /// memsight's JSON.
     Json,
 }

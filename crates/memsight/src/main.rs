@@ -44,6 +44,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Diagnose(args) => commands::diagnose::run(&args, paint),
         Command::Top(args) => commands::profile::top(&args),
         Command::Tree(args) => commands::profile::tree(&args),
+        Command::Peek(args) => commands::profile::peek(&args),
         Command::Flame(args) => commands::profile::flame(&args),
         Command::Pprof { args } => pprof::subcommand(&args),
         Command::Diff(args) => commands::profile::diff(&args),

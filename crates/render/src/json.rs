@@ -8,6 +8,11 @@ pub fn number(value: f64) -> Value {
     serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
 
+/// An integer; a string beyond 2^53, up to where JavaScript reads integers exactly.
+pub fn integer(number: i64) -> Value {
+    if number.unsigned_abs() <= 1 << 53 { number.into() } else { number.to_string().into() }
+}
+
 /// `{"estimate", "low", "high"}`; an unbounded end is null.
 pub fn interval(interval: Interval) -> Value {
     json!({

@@ -27,6 +27,15 @@ pub fn percent(part: i64, whole: i64) -> String {
     }
 }
 
+/// A relative standard error: `±18 %`; empty when there is none.
+pub fn error(share: Option<f64>) -> String {
+    match share.map(|share| share * 100.0) {
+        None => String::new(),
+        Some(percent) if percent >= 9.95 => format!("±{percent:.0} %"),
+        Some(percent) => format!("±{percent:.1} %"),
+    }
+}
+
 fn seconds(seconds: f64) -> String {
     match seconds {
         s if s >= 1.0 => format!("{s:.2} s"),
@@ -49,7 +58,7 @@ fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{change, percent, text};
+    use super::{change, error, percent, text};
 
     #[test]
     fn values_read_well() {
@@ -59,5 +68,6 @@ mod tests {
         assert_eq!(change(10, "count"), "+10");
         assert_eq!(percent(1, 3), "33.3%");
         assert_eq!(percent(1, 0), "-");
+        assert_eq!([Some(0.1777), Some(0.0234), None].map(error), ["±18 %", "±2.3 %", ""]);
     }
 }

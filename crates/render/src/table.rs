@@ -1,4 +1,4 @@
-//! Plain tables: aligned text and CSV from the same rows.
+//! Plain tables: aligned text, CSV and Markdown from the same rows.
 
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,38 @@ impl Table {
     }
 }
 
+impl Table {
+    /// A Markdown table (GitHub's dialect).
+    pub fn markdown(&self) -> String {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let cell = |text: &str| {
+            // A bar would end the cell, and names such as `F[...]` or `<x>` are not markup.
+            let mut out = String::with_capacity(text.len());
+            for letter in text.chars() {
+                match letter {
+                    '\n' | '\r' => out.push(' '),
+                    '&' => out.push_str("&amp;"),
+                    '<' => out.push_str("&lt;"),
+                    '\\' | '|' | '*' | '_' | '`' | '[' | ']' | '~' => out.extend(['\\', letter]),
+                    letter => out.push(letter),
+                }
+            }
+            out
+        };
+        let mut out = line(self.columns.iter().map(|(name, _)| cell(name)).collect());
+        let rule = |align: &Align| match align {
+            Align::Left => "---".to_owned(),
+            Align::Right => "---:".to_owned(),
+        };
+        out += &line(self.columns.iter().map(|(_, align)| rule(align)).collect());
+        for row in &self.rows {
+            let cells = (0..self.columns.len()).map(|at| row.get(at).map_or("", String::as_str));
+            out += &line(cells.map(cell).collect());
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Align, Table};
@@ -89,5 +121,9 @@ mod tests {
         table.push(vec!["1234".into(), "say \"x\"".into()]);
         assert_eq!(table.text(), " PID  NAME\n   7  a,b\n1234  say \"x\"\n");
         assert_eq!(table.csv(), "PID,NAME\n7,\"a,b\"\n1234,\"say \"\"x\"\"\"\n");
+        table.push(vec!["1".into(), "a.F[...]|<b>".into()]);
+        let markdown = table.markdown();
+        assert!(markdown.starts_with("| PID | NAME |\n| ---: | --- |\n| 7 | a,b |\n"));
+        assert!(markdown.ends_with("| 1 | a.F\\[...\\]\\|&lt;b> |\n"), "{markdown}");
     }
 }

@@ -7,7 +7,7 @@
 //! GODEBUG=profstackdepth says otherwise) and no shorter stack starts with its
 //! outermost function, so that this is not where a goroutine begins. Programs whose
 //! deepest stack happens to have about 32 or 64 frames are common; there something
-//! must also be seen to call that function.
+//! must also be seen to call that function, in one of those stacks at least.
 //!
 //! A cut stack is continued with the callers of another one only when
 //! 1. its outermost [`RUN`] frames (function, file and line) occur in stacks that are
@@ -153,18 +153,21 @@ fn find_cut(stacks: &Stacks, reading: &Reading) -> (Cut, Notes) {
     };
     let root = |row| stacks.path(row).first().map(|id| stacks.frame(*id).function);
     let is_deep = |row| stacks.path(row).len() >= depth - HIDDEN;
-    let mut starts: HashSet<StrId> =
+    let starts: HashSet<StrId> =
         stacks.rows.iter().filter(|row| !is_deep(row)).filter_map(root).collect();
-    if reading.depth.is_none() && depth <= COMMON_DEPTH {
-        let called = stacks.rows.iter().flat_map(|row| stacks.path(row).iter().skip(1));
-        let called: HashSet<StrId> = called.map(|id| stacks.frame(*id).function).collect();
-        starts.extend(stacks.rows.iter().filter_map(root).filter(|root| !called.contains(root)));
-    }
     let is_cut = |row| {
         let of_runtime = |root| stacks.strings.get(root).starts_with("runtime.");
         is_deep(row) && root(row).is_some_and(|root| !starts.contains(&root) && !of_runtime(root))
     };
     let cut_rows: Vec<bool> = stacks.rows.iter().map(is_cut).collect();
+    if reading.depth.is_none() && depth <= COMMON_DEPTH {
+        let called = stacks.rows.iter().flat_map(|row| stacks.path(row).iter().skip(1));
+        let called: HashSet<StrId> = called.map(|id| stacks.frame(*id).function).collect();
+        let mut cut = stacks.rows.iter().zip(&cut_rows).filter(|(_, is_cut)| **is_cut);
+        if !cut.any(|(row, _)| root(row).is_some_and(|root| called.contains(&root))) {
+            return Default::default();
+        }
+    }
     let callers = known_callers(stacks, &cut_rows);
     let mut cut = Cut::new();
     for (number, row) in

@@ -120,7 +120,8 @@ fn sandwiches_cut_at_the_outermost_frame() {
 
 #[test]
 fn widths_add_up_whatever_the_signs() {
-    let cases: [(&[(&str, i64)], &[(&str, i64)]); 5] = [
+    type Side = &'static [(&'static str, i64)];
+    let cases: [(Side, Side); 5] = [
         // What comes and what goes cancel in main, not in its width.
         (&[("main;a", 10)], &[("main;b", 10)]),
         // A base that is negative, a value that is, and both.
@@ -239,7 +240,7 @@ fn cut_stacks_are_marked_and_continued_where_that_is_safe() {
     let rounds = |count: usize| vec!["walk"; count].join(";");
     marked(&[format!("main;{}", rounds(8))], &rounds(128));
     // The run occurs again in the cut stack, or its functions among the callers.
-    marked(&[whole.clone()], &format!("{};f25", chain(22..149)));
+    marked(std::slice::from_ref(&whole), &format!("{};f25", chain(22..149)));
     marked(&[format!("main;f23;{}", chain(22..60))], &cut);
     // Nothing whole passes there.
     marked(&["main;a".to_owned()], &cut);

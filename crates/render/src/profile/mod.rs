@@ -1,5 +1,6 @@
 //! Profiles as text, data files and pictures.
 
+pub mod firefox;
 pub mod flame;
 pub mod folded;
 pub mod msf;

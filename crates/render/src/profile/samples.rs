@@ -3,6 +3,8 @@
 use model::{LabelValue, Profile};
 use serde_json::{Map, Value, json};
 
+use crate::json::integer;
+
 /// `{"sample_types", "period", "time_ms", "frames", "samples"}`; stacks are lists of
 /// indexes into `frames`, leaf first. Values beyond 2^53 are strings.
 pub fn value(profile: &Profile) -> Value {
@@ -45,7 +47,7 @@ pub fn value(profile: &Profile) -> Value {
                 .flatten()
                 .copied()
                 .collect();
-            let column = |c: &Vec<i64>| safe(c.get(sample.0 as usize).copied().unwrap_or(0));
+            let column = |c: &Vec<i64>| integer(c.get(sample.0 as usize).copied().unwrap_or(0));
             let values: Vec<Value> = profile.samples.values.iter().map(column).collect();
             json!({ "stack": stack, "values": values, "labels": labels(profile, sample) })
         })
@@ -65,14 +67,9 @@ fn labels(profile: &Profile, sample: model::SampleId) -> Map<String, Value> {
     for label in profile.samples.labels(sample) {
         let value = match label.value {
             LabelValue::Str(text) => profile.str(text).into(),
-            LabelValue::Num(number, _) => safe(number),
+            LabelValue::Num(number, _) => integer(number),
         };
         labels.insert(profile.str(label.key).to_owned(), value);
     }
     labels
-}
-
-/// JavaScript reads integers exactly up to 2^53 only.
-fn safe(number: i64) -> Value {
-    if number.unsigned_abs() <= 1 << 53 { number.into() } else { number.to_string().into() }
 }

@@ -1,101 +1,55 @@
-//! Flame graphs as files: a static SVG and one self-contained interactive HTML page.
+//! Flame graphs as files: an SVG picture and one self-contained HTML page, both
+//! interactive, neither of which fetches anything.
 //!
-//! Root on top (an icicle), width is value. In a difference, width is the larger of
-//! before and now, red has grown and blue has shrunk. The page carries its tree in
-//! the pages' own binary form (see [`super::msf`]) and fetches nothing.
+//! Widths never overlap, whatever the signs: see [`analyze::report::CallTree`]. Colour
+//! says whose code it is; where there is a base or a negative value, it is the change
+//! as a share of the width: red has grown, blue has shrunk, grey has not changed. The
+//! page carries its tree in the pages' own binary form (see [`super::msf`]).
 
 use analyze::report::{CallTree, Node, Stacks};
 
-use super::msf;
-use crate::quantity;
+use super::{msf, report};
 
-const WIDTH: f64 = 1200.0;
-const ROW: f64 = 17.0;
-const TOP: f64 = 34.0;
-/// Narrower frames cannot be seen.
-const PIXELS_MIN: f64 = 0.3;
+mod picture;
 
-/// The tree as SVG.
-pub fn svg(stacks: &Stacks, tree: &CallTree, title: &str) -> String {
-    let total = tree.nodes.first().map_or(0.0, width).max(1.0);
-    let scale = (WIDTH - 20.0) / total;
-    // Where the next child of each node starts.
-    let mut next: Vec<f64> = Vec::with_capacity(tree.nodes.len());
-    let mut body = String::new();
-    let mut depth_max = 0;
-    for node in &tree.nodes {
-        let x = match node.parent {
-            None => 10.0,
-            Some(parent) => {
-                let at = next.get_mut(parent as usize);
-                at.map_or(10.0, |at| std::mem::replace(at, *at + width(node) * scale))
-            }
-        };
-        next.push(x);
-        if width(node) * scale >= PIXELS_MIN {
-            body += &frame(stacks, node, x, width(node) * scale);
-            depth_max = depth_max.max(node.depth);
-        }
-    }
-    let height = TOP + f64::from(depth_max + 1) * ROW + 10.0;
-    let total = quantity::text(stacks.total.value, &stacks.unit);
-    let heading = escape(&format!("{title}: {} {total}", stacks.kind));
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" width=\"{WIDTH}\" \
-         height=\"{height:.0}\" font-family=\"ui-monospace,Menlo,Consolas,monospace\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"10\" y=\"20\" font-size=\"14\" font-family=\"sans-serif\">{heading}</text>\n{body}</svg>\n"
-    )
+pub use picture::svg;
+
+/// How a graph is first seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    /// The root is at the bottom.
+    pub inverted: bool,
+    /// The tree begins with the leaves. A picture must be given such a tree; the page
+    /// turns its tree round by itself.
+    pub reverse: bool,
 }
 
-fn width(node: &Node) -> f64 {
-    node.total.value.unsigned_abs().max(node.total.base.unsigned_abs()) as f64
+/// The tree as one interactive HTML page.
+pub fn html(stacks: &Stacks, tree: &CallTree, title: &str, view: View) -> String {
+    let head = serde_json::json!({
+        "about": report::headline(stacks).trim_end(),
+        "unit": stacks.unit,
+        "inverted": view.inverted,
+        "reverse": view.reverse,
+    });
+    // `</script>` in a title would end the script.
+    let head = head.to_string().replace('<', "\\u003c");
+    include_str!("page.html")
+        .replace("{{script}}", include_str!("page.js").trim_end())
+        .replace("{{head}}", &head)
+        .replace("{{tree}}", &base64(&msf::write(stacks, tree)))
+        .replace("{{title}}", &escape(title))
 }
 
-fn frame(stacks: &Stacks, node: &Node, x: f64, pixels: f64) -> String {
-    let name = stacks.strings.get(node.frame.function);
-    let share = quantity::percent(node.total.value, stacks.total.value);
-    let mut tip = format!("{name}\n{} ({share})", quantity::text(node.total.value, &stacks.unit));
-    if stacks.is_diff {
-        tip +=
-            &format!("\n{} against the base", quantity::change(node.total.delta(), &stacks.unit));
-    }
-    let file = stacks.strings.get(node.frame.file);
-    if !file.is_empty() {
-        tip += &format!("\n{file}:{}", node.frame.line);
-    }
-    let y = TOP + f64::from(node.depth) * ROW;
-    let room = (pixels / 6.7) as usize;
-    let label: String = match name.chars().count() {
-        _ if room < 3 => String::new(),
-        length if length <= room => name.to_owned(),
-        _ => name.chars().take(room - 1).chain(['…']).collect(),
-    };
-    let text = match label.is_empty() {
-        true => String::new(),
-        false => {
-            format!("<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 3.0, y + 12.0, escape(&label))
-        }
-    };
-    format!(
-        "<g><title>{}</title><rect x=\"{x:.2}\" y=\"{y:.0}\" width=\"{:.2}\" height=\"16\" rx=\"1\" fill=\"{}\"/>{text}</g>\n",
-        escape(&tip),
-        (pixels - 0.4).max(0.2),
-        colour(name, node, stacks.is_diff),
-    )
+/// Whether colours tell a change: there is a base, or a value is negative.
+fn is_signed(stacks: &Stacks, tree: &CallTree) -> bool {
+    stacks.is_diff || tree.nodes.iter().any(|node| node.own.value < 0)
 }
 
-/// One hue a package, so that a package's frames belong together; in a difference
-/// red for growth and blue for shrinking.
-fn colour(name: &str, node: &Node, is_diff: bool) -> String {
-    if is_diff {
-        let delta = node.total.delta() as f64 / width(node).max(1.0);
-        let light = 94.0 - 34.0 * delta.abs();
-        return format!("hsl({},70%,{light:.0}%)", if delta >= 0.0 { 5 } else { 215 });
-    }
-    let package = analyze::code::package(name);
-    let hash = package.bytes().fold(5381_u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(byte));
-    format!("hsl({},55%,72%)", hash % 360)
+/// The change as a share of the width, from -1 to 1.
+fn change(node: &Node) -> f64 {
+    let delta = node.total.value as f64 - node.total.base as f64;
+    (delta / node.width.max(1) as f64).clamp(-1.0, 1.0)
 }
 
 fn escape(text: &str) -> String {
@@ -112,17 +66,6 @@ fn escape(text: &str) -> String {
         }
     }
     out
-}
-
-/// The tree as one interactive HTML page.
-pub fn html(stacks: &Stacks, tree: &CallTree, title: &str) -> String {
-    let head = serde_json::json!({ "title": title, "kind": stacks.kind, "unit": stacks.unit });
-    // `</script>` in a title would end the script.
-    let head = head.to_string().replace('<', "\\u003c");
-    include_str!("page.html")
-        .replace("{{title}}", &escape(title))
-        .replace("{{head}}", &head)
-        .replace("{{tree}}", &base64(&msf::write(stacks, tree)))
 }
 
 fn base64(bytes: &[u8]) -> String {
