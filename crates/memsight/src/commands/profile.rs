@@ -95,7 +95,10 @@ pub(crate) fn flame(args: &FlameArgs) -> Result<ExitCode, Failure> {
     let profile = sources::merged(&args.sources, kind)?;
     let mut stacks = sources::stacks(&profile, base.as_ref(), &args.profile)?;
     let view = flame::View { inverted: args.inverted, reverse: args.reverse };
-    let title = title(&args.sources);
+    let mut title = title(&args.sources);
+    if base.is_some() {
+        title = format!("{title} against {}", args.base.join(", "));
+    }
     // The page turns the tree round by itself.
     let direction = match args.reverse && !is_page {
         true => Direction::Callers,

@@ -12,7 +12,7 @@
     frame.g.style.display = "";
     frame.rect.setAttribute("x", x.toFixed(2));
     frame.rect.setAttribute("width", Math.max(pixels - 0.4, 0.2).toFixed(2));
-    const room = Math.floor(pixels / LETTER);
+    const room = Math.floor((pixels - 4) / LETTER);
     if (room < 3) { if (frame.text) frame.text.textContent = ""; return; }
     if (!frame.text) {
       frame.text = document.createElementNS(svg.namespaceURI, "text");

@@ -97,7 +97,7 @@ impl Painter<'_> {
         let x = MARGIN + left;
         let row = if self.view.inverted { self.deepest - node.depth } else { node.depth };
         let y = self.top + f64::from(row) * ROW;
-        let room = (pixels / LETTER) as usize;
+        let room = ((pixels - 4.0).max(0.0) / LETTER) as usize;
         let label: String = match name.chars().count() {
             _ if room < 3 => String::new(),
             length if length <= room => name.to_owned(),
