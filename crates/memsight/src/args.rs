@@ -137,7 +137,7 @@ pub(crate) struct ProfileArgs {
     /// Drops stacks with a function or file that matches.
     #[arg(long, value_name = "REGEX")]
     pub ignore: Option<String>,
-    /// Keeps type arguments (F[int], not F[...]), one line for each instantiation.
+    /// Keeps the type arguments of generic functions, one line for each instantiation.
     #[arg(long)]
     pub full_names: bool,
     /// Keeps the allocator's frames at the end of heap stacks.

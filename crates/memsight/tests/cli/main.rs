@@ -2,6 +2,7 @@
 
 mod errors;
 mod namespaces;
+mod outputs;
 mod pages;
 mod pprof;
 mod profiles;

@@ -1,18 +1,16 @@
 //! A whole profile as JSON, every column and label.
 
-use model::{LabelValue, Profile};
+use model::{LabelValue, Profile, ValueType};
 use serde_json::{Map, Value, json};
 
 use crate::json::integer;
 
-/// `{"sample_types", "period", "time_ms", "frames", "samples"}`; stacks are lists of
-/// indexes into `frames`, leaf first. Values beyond 2^53 are strings.
+/// The schema is in docs/api.md: stacks are lists of indexes into `frames`, leaf first;
+/// addresses are hex strings, and values beyond 2^53 are strings.
 pub fn value(profile: &Profile) -> Value {
-    let types: Vec<Value> = profile
-        .sample_types
-        .iter()
-        .map(|t| json!({ "kind": profile.str(t.kind), "unit": profile.str(t.unit) }))
-        .collect();
+    let value_type =
+        |t: &ValueType| json!({ "kind": profile.str(t.kind), "unit": profile.str(t.unit) });
+    let types: Vec<Value> = profile.sample_types.iter().map(value_type).collect();
     let mut frames: Vec<Value> = Vec::new();
     let mut of_location: Vec<Vec<usize>> = Vec::new();
     for location in &profile.locations {
@@ -54,7 +52,9 @@ pub fn value(profile: &Profile) -> Value {
         .collect();
     json!({
         "sample_types": types,
-        "period": profile.period,
+        "default_sample_type": profile.default_sample_type.map(|kind| profile.str(kind)),
+        "period": integer(profile.period),
+        "period_type": profile.period_type.as_ref().map(value_type),
         "time_ms": profile.time_nanos / 1_000_000,
         "duration_ms": profile.duration_nanos / 1_000_000,
         "frames": frames,
