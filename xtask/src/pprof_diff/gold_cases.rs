@@ -95,7 +95,7 @@ const CROSSED: [&str; 8] = [
 ];
 
 /// Ways to write flags, odd values and mistakes, on CPU (`C`) and heap (`H`).
-const CALLS: [&str; 83] = [
+const CALLS: [&str; 93] = [
     "--top C",
     "-top --nodecount 3 C",
     "--top --nodecount=3 C",
@@ -165,6 +165,15 @@ const CALLS: [&str; 83] = [
     "-comments -add_comment= C",
     "-raw -buildid=abcd gold/profile-1nomapping.pb.gz",
     "-focus=( -top C",
+    "-focus=a** -top C",
+    "-focus=(?x)l -top C",
+    "-focus=[^a--b] -top C",
+    "-focus=a{1001} -top C",
+    "-focus=\\u0041 -top C",
+    "-focus=\\<line -top C",
+    "-focus=[l&&x] -top C",
+    "-focus=(?i)LINE1 -top C",
+    "-focus=\\Qline1\\E -top C",
     "-tagfocus=( -top C",
     "-focus=nomatch -top C",
     "-tagroot=nomatch -top C",
@@ -178,11 +187,12 @@ const CALLS: [&str; 83] = [
     "-raw gold/profile-1.pb.gz gold/profile-2.pb.gz gold/profile-3.pb.gz",
     "-raw gold/profile-5.pb.gz gold/profile-6.pb.gz",
     "-raw gold/legacy-gobench.heap H",
+    "-top gold/legacy-go.crc32.cpu gold/profile-prune1.pb.gz",
     "-raw gold/legacy-java.heap gold/legacy-java.heap",
 ];
 
 /// What is typed into the shell, `/` for the end of a line.
-const SCRIPTS: [&str; 87] = [
+const SCRIPTS: [&str; 89] = [
     "top10",
     "top2 -cum",
     "text 2",
@@ -237,7 +247,7 @@ const SCRIPTS: [&str; 87] = [
     "comments",
     "tree 2",
     "dot",
-    "callgrind",
+    "callgrind >shell.callgrind",
     "top 1 2 -3",
     "top 1 3",
     "top >",
@@ -270,6 +280,8 @@ const SCRIPTS: [&str; 87] = [
     "  top  3  / /",
     "TOP",
     "Top10",
+    "focus=(/top",
+    "peek a**",
 ];
 
 /// All calls: reports on the profiles, which every peer is asked for, and calls whose answer

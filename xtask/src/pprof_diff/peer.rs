@@ -59,12 +59,16 @@ pub(super) fn run(peer: &Peer<'_>, memsight: &Path, cases: &[Case], dir: &Path) 
                     let Some(difference) = compare(peer.name, case, &theirs, &ours) else {
                         continue;
                     };
-                    let mut again = (0..TRIES).map(|_| call(&peer.program, &[], case, dir));
+                    let again: Vec<Outcome> =
+                        (0..TRIES).map(|_| call(&peer.program, &[], case, dir)).collect();
+                    let is_among =
+                        again.iter().any(|again| compare(peer.name, case, again, &ours).is_none());
                     let differs =
-                        |again: Outcome| compare(peer.name, case, &theirs, &again).is_some();
-                    let list = if again.any(differs) { &unstable } else { &differing };
+                        |again: &Outcome| compare(peer.name, case, &theirs, again).is_some();
+                    let is_stable = !again.iter().any(differs);
+                    let list = if is_stable { &differing } else { &unstable };
                     if let Ok(mut list) = list.lock() {
-                        list.push((case.text(), difference));
+                        list.push((case.text(), difference, is_among));
                     }
                 }
             });
@@ -77,7 +81,7 @@ pub(super) fn run(peer: &Peer<'_>, memsight: &Path, cases: &[Case], dir: &Path) 
         peer.exceptions.iter().find(is_it)
     };
     let mut excused = 0;
-    for (case, difference) in &differing {
+    for (case, difference, _) in &differing {
         match excuse(case) {
             Some((_, reason)) => {
                 excused += 1;
@@ -87,8 +91,9 @@ pub(super) fn run(peer: &Peer<'_>, memsight: &Path, cases: &[Case], dir: &Path) 
         }
     }
     let unstable = unstable.into_inner().unwrap_or_default();
-    for (case, _) in &unstable {
-        println!("{} itself answers now so, now so: {case}", peer.name);
+    for (case, _, is_among) in &unstable {
+        let ours = if *is_among { "one" } else { "none" };
+        println!("{} itself answers now so, now so; ours is {ours} of {TRIES}: {case}", peer.name);
     }
     println!(
         "{} cases beside {}: {} equal, {} where it has no one answer, \

@@ -8,6 +8,7 @@ use model::{
     ValueType,
 };
 
+use super::graph::go_int;
 use super::labels;
 use super::measure::{are_same_quantity, scale as scale_unit};
 
@@ -91,7 +92,7 @@ pub fn scale(profile: &mut Profile, ratios: &[f64]) {
     }
     for (column, ratio) in profile.samples.values.iter_mut().zip(ratios) {
         if *ratio != 1.0 {
-            column.iter_mut().for_each(|v| *v = (*v as f64 * ratio).round() as i64);
+            column.iter_mut().for_each(|v| *v = go_int((*v as f64 * ratio).round()));
         }
     }
     let samples = &mut profile.samples;
@@ -125,9 +126,11 @@ fn share_sample_types(profiles: &mut [Profile]) -> Result<(), String> {
         return Err("profiles have empty common sample type list".to_owned());
     }
     for (profile, own) in profiles.iter_mut().zip(&all) {
-        let places = common.iter().map(|kind| own.iter().position(|other| other == *kind));
-        let places: Option<Vec<usize>> = places.collect();
-        let places = places.ok_or("a sample type is not found in profile")?;
+        let place = |kind: &&String| {
+            let missing = || format!("{kind:?} sample type is not found in profile");
+            own.iter().position(|other| other == *kind).ok_or_else(missing)
+        };
+        let places = common.iter().map(place).collect::<Result<Vec<usize>, String>>()?;
         if places.iter().copied().eq(0..own.len()) {
             continue;
         }
@@ -166,7 +169,7 @@ fn share_units(profiles: &mut [Profile]) -> Result<(), String> {
     for profile in profiles {
         if let Some(mut value_type) = profile.period_type {
             let unit = profile.str(value_type.unit).to_owned();
-            profile.period = scale_unit(profile.period, &unit, &period).0 as i64;
+            profile.period = go_int(scale_unit(profile.period, &unit, &period).0);
             value_type.unit = profile.strings.intern(&period);
             profile.period_type = Some(value_type);
         }

@@ -89,8 +89,8 @@ fn one(source: &str, call: &Call) -> Result<Fetched, String> {
         if call.seconds > 0 {
             eprintln!("Please wait... ({}s)", call.seconds);
         }
-        let body =
-            capture::http::fetch(&url, timeout, &tls(&call.tls)?).map_err(|e| e.to_string())?;
+        let failed = |error: capture::CaptureError| http_error(&url, &error.to_string());
+        let body = capture::http::fetch(&url, timeout, &tls(&call.tls)?).map_err(failed)?;
         let profile = parsed(source, Cursor::new(body), call)?;
         return Ok(Fetched { profile, url: Some(url) });
     }
@@ -123,6 +123,15 @@ fn parsed(source: &str, input: impl Read, call: &Call) -> Result<Profile, String
         }
     }
     Ok(profile)
+}
+
+/// The caller names the source; pprof names the URL only when there was no answer.
+fn http_error(url: &str, error: &str) -> String {
+    let what = error.strip_prefix(&format!("{url}: ")).unwrap_or(error);
+    match what.starts_with("server response") {
+        true => what.to_owned(),
+        false => format!("Get {url:?}: {what}"),
+    }
 }
 
 /// An error in the words of pprof, where it has any.
@@ -167,7 +176,8 @@ fn url_of(source: &str, call: &Call) -> Option<(String, Duration)> {
     }
     let url = if has_scheme { source.to_owned() } else { format!("http://{source}") };
     let (scheme, rest) = url.split_once("://")?;
-    if !matches!(scheme, "http" | "https" | "https+insecure") {
+    let scheme = scheme.to_ascii_lowercase();
+    if !matches!(scheme.as_str(), "http" | "https" | "https+insecure") {
         return None;
     }
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -194,8 +204,10 @@ fn url_of(source: &str, call: &Call) -> Option<(String, Duration)> {
     let mut parameters: Vec<(&str, &str)> =
         parameters.iter().map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
     parameters.sort_by_key(|(key, _)| *key);
-    let parameters: Vec<String> =
-        parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let parameters: Vec<String> = parameters
+        .iter()
+        .map(|(key, value)| format!("{key}={}", value.replace("%20", "+")))
+        .collect();
     let query = match parameters.is_empty() {
         true => String::new(),
         false => format!("?{}", parameters.join("&")),

@@ -17,8 +17,14 @@ use super::commands::{self, Image, Output, Viewer};
 use super::source_files::{SourceSearch, go_error};
 use super::times;
 
-/// Makes a report of `profile` and writes it to the chosen output.
-pub(super) fn report(profile: Profile, command: &Command, config: &Config) -> Result<(), String> {
+/// Makes a report of `profile` and writes it to the chosen output. Data that a person
+/// cannot read goes to a file of its own from the terminal and from the shell.
+pub(super) fn report(
+    profile: Profile,
+    command: &Command,
+    config: &Config,
+    is_in_shell: bool,
+) -> Result<(), String> {
     // Nothing is created before the report is known to be possible.
     let mut report = prepared(profile, command, config)?;
     let kind = commands::find(&command.name).map_or(Output::Text, |info| info.output);
@@ -35,7 +41,7 @@ pub(super) fn report(profile: Profile, command: &Command, config: &Config) -> Re
             let _ = std::fs::remove_file(&path);
             shown
         }
-        Output::File(ending) if io::stdout().is_terminal() => {
+        Output::File(ending) if is_in_shell || io::stdout().is_terminal() => {
             let (path, file) = numbered(Path::new(""), "profile", ending)?;
             eprintln!("Generating report in {}", path.display());
             to_file(&mut report, file)

@@ -47,7 +47,7 @@ fn run(args: &[String]) -> Result<(), String> {
     }
     let profile = prepare::profile(&call)?;
     match &call.command {
-        Some(command) => generate::report(profile, command, &call.config),
+        Some(command) => generate::report(profile, command, &call.config, false),
         None => shell::run(profile, call.config),
     }
 }

@@ -238,7 +238,7 @@ impl Shell {
         let tokens: Vec<&str> = line.split_whitespace().collect();
         let (command, config) = parse(&tokens, &self.config)?;
         let Some(pipe) = pipe.filter(|pipe| !pipe.is_empty()) else {
-            return generate::report(self.profile.clone(), &command, &config);
+            return generate::report(self.profile.clone(), &command, &config, true);
         };
         let mut report = generate::prepared(self.profile.clone(), &command, &config)?;
         let failed = |error: io::Error| format!("{pipe}: {error}");
