@@ -231,7 +231,8 @@ impl Collected {
         for (address, mapping) in known {
             match stretches.last_mut() {
                 Some(before)
-                    if address <= last + 2 * NEIGHBOURHOOD && address < before.mapping.limit.0 =>
+                    if address <= u64::saturating_add(last, 2 * NEIGHBOURHOOD)
+                        && address < before.mapping.limit.0 =>
                 {
                     before.range.end = address;
                     before.flat = before.flat.wrapping_add(flat(address));
@@ -398,7 +399,7 @@ impl Collected {
             let name = placed.first().map_or("", |placed| self.name(&placed.function));
             let (flat, cum) = self.sum(placed);
             match parts.last_mut() {
-                Some(last) if line - last.end < GAP_LINES && last.name == name => {
+                Some(last) if line.saturating_sub(last.end) < GAP_LINES && last.name == name => {
                     last.end = line.saturating_add(1);
                     last.flat = last.flat.wrapping_add(flat);
                     last.cum = last.cum.wrapping_add(cum);
@@ -420,7 +421,7 @@ impl Collected {
                 None if part.begin > 1 => part.begin = 1,
                 None => {}
                 Some(before) => {
-                    let half = ((part.begin - before.end) / 2).min(MARGIN);
+                    let half = (part.begin.saturating_sub(before.end) / 2).min(MARGIN);
                     before.end += half;
                     part.begin -= half;
                 }
@@ -461,7 +462,7 @@ impl Collected {
         let known = (begin..end.min(last + 1)).chain(beyond.map(|(line, _)| *line));
         let lines = known.filter_map(|line| {
             let placed = file.lines.get(&line).map_or(&[][..], Vec::as_slice);
-            let index = usize::try_from(line - 1).ok();
+            let index = usize::try_from(line.saturating_sub(1)).ok();
             let text = match index.and_then(|index| texts.get(index)) {
                 Some(text) => text.as_str(),
                 None if placed.is_empty() => return None,

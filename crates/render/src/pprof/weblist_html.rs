@@ -123,7 +123,7 @@ fn write_code(
                 continue;
             }
             shown = &[];
-            let index = usize::try_from(call.line - 1).ok();
+            let index = usize::try_from(call.line.saturating_sub(1)).ok();
             let lines = sources.lines(&call.file).unwrap_or(&[]);
             let source = index.and_then(|index| lines.get(index)).map_or("", |line| line.trim());
             let source = padded(&(" ".repeat(indent + 4 + 4 * depth) + source));
@@ -198,4 +198,104 @@ fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use analyze::pprof::report::{Command, TimeTexts};
+    use analyze::pprof::{Config, Format, Report};
+    use model::profile::{Location, Mapping};
+    use model::{Addr, Function, FunctionId, Line, LocationId, MappingId, Profile};
+
+    use super::{padded, write_weblist};
+    use crate::pprof::{BinaryName, Code, CodeFrame, CodeLine, CodeSymbol, SourceFiles};
+
+    struct OneFile(Vec<String>);
+
+    impl SourceFiles for OneFile {
+        fn lines(&mut self, _: &str) -> Result<&[String], String> {
+            Ok(&self.0)
+        }
+    }
+
+    /// One byte an instruction, each inlined from `inner` into `main.f`.
+    struct Inlined;
+
+    impl Code for Inlined {
+        fn symbols(&mut self, _: &BinaryName<'_>) -> Result<Vec<CodeSymbol>, String> {
+            Ok(Vec::new())
+        }
+
+        fn address(&mut self, _: &BinaryName<'_>, address: u64) -> Option<u64> {
+            Some(address)
+        }
+
+        fn text(&mut self, _: &BinaryName<'_>) -> Option<Range<u64>> {
+            Some(0x1000..0x1004)
+        }
+
+        fn instructions(
+            &mut self,
+            _: &BinaryName<'_>,
+            ranges: &[Range<u64>],
+        ) -> Result<Vec<Vec<CodeLine>>, String> {
+            let frame = |function: &str, line| CodeFrame {
+                function: function.to_owned(),
+                file: "f.go".to_owned(),
+                line,
+            };
+            let frames = vec![frame("inner", 1), frame("main.f", 2)];
+            let line =
+                |address| CodeLine { address, text: "NOP".to_owned(), frames: frames.clone() };
+            Ok(ranges.iter().map(|range| range.clone().map(line).collect()).collect())
+        }
+    }
+
+    fn page(addresses: &[u64], lines: &[i64]) -> String {
+        let mut profile = Profile::new(&[("space", "bytes")]);
+        let (name, filename) = (profile.strings.intern("main.f"), profile.strings.intern("f.go"));
+        profile.functions.push(Function { name, filename, ..Function::default() });
+        profile.mappings.push(Mapping { limit: Addr(0x2000), filename, ..Mapping::default() });
+        for (index, (address, line)) in (0_u32..).zip(addresses.iter().zip(lines)) {
+            let lines = vec![Line { function: FunctionId(0), line: *line, column: 0 }];
+            let mapping = Some(MappingId(0)).filter(|_| *address == 0x1001);
+            let address = Addr(*address);
+            profile.locations.push(Location { address, mapping, lines, ..Location::default() });
+            profile.push_sample(&[LocationId(index)], &[512], &[]);
+        }
+        let argument = Some("main".to_owned());
+        let command = Command { name: "weblist".to_owned(), format: Format::WebList, argument };
+        let (config, time) = (Config::default(), TimeTexts::default());
+        let report = Report::prepare(profile, &command, &config, time, &mut Vec::new()).unwrap();
+        let mut sources = OneFile(vec!["a < b".to_owned(), "\tcall()".to_owned()]);
+        let mut out = Vec::new();
+        write_weblist(&report, &mut sources, &mut Inlined, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn code_stands_below_its_line() {
+        let page = page(&[0x1001], &[2]);
+        // As go tool pprof has it: the caller's name at the line of the inlined call.
+        assert!(page.contains("<h2>main.f</h2><p class=\"filename\">f.go</p>"), "{page}");
+        let row = "<span class=line>      1</span> <span class=livesrc>        512B       512B           \
+                   a &lt; b </span><span class=asm>";
+        assert!(page.contains(row), "{page}");
+        assert_eq!(page.matches("NOP").count(), 4);
+    }
+
+    #[test]
+    fn places_that_cannot_be_are_survived() {
+        let lines = [i64::MIN, -1, 0, i64::MAX, 1, 1 << 40];
+        let page = page(&[0, u64::MAX, 0, 1, u64::MAX - 1, 0x1001], &lines);
+        assert!(page.contains("instructions with unknown line numbers") && page.contains("???"));
+    }
+
+    #[test]
+    fn tabs_become_spaces() {
+        assert_eq!(padded("a\tb").trim_end(), "a       b");
+        assert_eq!(padded("x").len(), 80);
+    }
 }
