@@ -10,7 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use decode::goruntime::{Attached, Bias, Binary, Process, RuntimeError};
 use decode::procfs;
-use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec, Timestamp};
+use model::profile::{Location, Mapping};
+use model::{
+    Addr, GoroutineSnapshot, MappingId, Observation, Profile, Target, TargetSpec, Timestamp,
+};
 
 use crate::error::CaptureError;
 use crate::http::HttpTarget;
@@ -218,8 +221,46 @@ impl ProcessTarget {
     fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {
         let result = self.with_runtime(|process| process.heap_profile());
         self.image.release();
-        let (buckets, profile) = result?;
+        let (buckets, mut profile) = result?;
+        self.name_binary(&mut profile);
         Ok((profile, buckets.is_consistent))
+    }
+
+    /// Says in a profile which binary its code is in and where that is mapped, so that
+    /// source and code can be shown later. Without it the profile is only poorer.
+    fn name_binary(&self, profile: &mut Profile) {
+        let exe = format!("/proc/{}/exe", self.pid);
+        let (Ok(path), Ok(maps)) =
+            (fs::read_link(&exe), fs::read_to_string(format!("/proc/{}/maps", self.pid)))
+        else {
+            return;
+        };
+        let Ok(inode) = inode(&exe) else { return };
+        let code = procfs::maps(&maps)
+            .into_iter()
+            .find(|mapping| mapping.inode == inode && mapping.permissions.contains('x'));
+        let Some(code) = code else { return };
+        let path = path.to_string_lossy();
+        let filename = profile.strings.intern(path.strip_suffix(" (deleted)").unwrap_or(&path));
+        let build_id = self.binary.build_id.as_deref().unwrap_or_default();
+        let build_id = profile.strings.intern(build_id);
+        profile.mappings.push(Mapping {
+            id: 0,
+            start: Addr(code.start),
+            limit: Addr(code.end),
+            file_offset: code.offset,
+            filename,
+            build_id,
+            has_functions: true,
+            has_filenames: true,
+            has_line_numbers: true,
+            has_inline_frames: true,
+        });
+        let within =
+            |location: &&mut Location| (code.start..code.end).contains(&location.address.0);
+        for location in profile.locations.iter_mut().filter(within) {
+            location.mapping = Some(MappingId(0));
+        }
     }
 
     fn heap_profile_time(&self) -> Option<Timestamp> {
@@ -234,6 +275,11 @@ impl ProcessTarget {
     }
 }
 
+fn inode(path: &str) -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(path)?.ino())
+}
+
 /// Where the kernel loaded the executable: the mapping of its first page less the
 /// address it was linked for.
 fn load_bias(pid: u32, exe: &str, binary: &Binary) -> Result<Bias, CaptureError> {
@@ -245,11 +291,7 @@ fn load_bias(pid: u32, exe: &str, binary: &Binary) -> Result<Bias, CaptureError>
         .map_err(|source| CaptureError::from_io(pid, path.clone(), source))?;
     // The file's inode identifies the mapping even when the path is of another
     // mount namespace or deleted.
-    let inode = {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(exe);
-        metadata.map_err(|source| CaptureError::from_io(pid, exe.to_owned(), source))?.ino()
-    };
+    let inode = inode(exe).map_err(|source| CaptureError::from_io(pid, exe.to_owned(), source))?;
     let mapping = procfs::maps(&text)
         .into_iter()
         .find(|mapping| mapping.inode == inode && mapping.offset == 0)

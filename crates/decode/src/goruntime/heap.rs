@@ -422,7 +422,8 @@ impl<'a, M: Memory> Symboliser<'a, M> {
         let key = self.key.clone();
         let id = LocationId(self.profile.locations.len() as u32);
         self.profile.locations.push(model::profile::Location {
-            address: key.first().copied().unwrap_or_default(),
+            // The record has return addresses, a profile the calls before them.
+            address: Addr(key.first().map_or(0, |addr| addr.0.saturating_sub(1))),
             lines: frames.iter().map(|(_, frame)| frame.line).collect(),
             ..Default::default()
         });

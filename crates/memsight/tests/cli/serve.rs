@@ -99,6 +99,30 @@ fn what_serve_stored_can_be_judged_later() {
 }
 
 #[test]
+fn what_was_read_from_a_process_shows_source_and_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shop, _) = shop();
+    std::thread::sleep(Duration::from_secs(2));
+    let (_server, address) = serve(dir.path(), &["--pid", &shop.pid(), "--every", "100ms"]);
+    let ids = acknowledged(&address, Instant::now() + Duration::from_secs(2));
+    let id = ids.first().unwrap();
+    let ask = |path: &str| -> serde_json::Value {
+        let url = format!("http://{address}/api/v1/captures/{id}/{path}&sample=alloc_space");
+        let text = ureq::get(url).call().unwrap().body_mut().read_to_string().unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let disasm = ask("disasm?function=Registry.*Track");
+    let code = disasm["symbols"][0]["instructions"].as_array().expect("code");
+    let with_value = code.iter().filter(|instruction| instruction["flat"] != 0);
+    let texts: Vec<&str> = with_value.filter_map(|found| found["text"].as_str()).collect();
+    assert!(!texts.is_empty(), "{disasm}");
+    // Memory is allocated by calls, not by what follows them.
+    assert!(texts.iter().all(|text| text.starts_with("CALL runtime.")), "{texts:?}");
+    let source = ask("source?function=Registry.*Track&asm=1").to_string();
+    assert!(source.contains("CALL runtime.") && source.contains("session.go"), "{source}");
+}
+
+#[test]
 fn strangers_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (_server, address) = serve(&dir.path().join("open"), &["--all-go"]);
