@@ -108,6 +108,9 @@ pub struct Stacks {
     pub noise: Noise,
     /// Bytes between samples, where the column is a sampled one of a heap.
     pub sampled_every: Option<i64>,
+    /// The noise says how far values are from the truth. Of a difference, of two
+    /// profiles or within one, it does not: what did not change cancels.
+    pub has_errors: bool,
     /// What [`Stacks::read`] found.
     pub notes: Notes,
     pub(super) path: Vec<FrameId>,
@@ -179,6 +182,7 @@ impl Stacks {
             }
         }
         let noises = self.noises(profile, column);
+        self.has_errors = !noises.is_empty() && !self.is_diff && sums.iter().all(|sum| *sum >= 0);
         let names = self.frame_ids(profile);
         for (index, sum) in sums.into_iter().enumerate().filter(|(_, sum)| *sum != 0) {
             let start = self.path.len();

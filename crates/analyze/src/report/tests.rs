@@ -300,6 +300,10 @@ fn sampled_values_know_their_error() {
     heap.samples.values = vec![vec![1], vec![1 << 30]];
     let stacks = Stacks::of(&heap, &Select::default()).unwrap();
     assert!(stacks.noise.relative_error(stacks.total.value).unwrap() < 1e-6);
+    assert!(stacks.has_errors);
+    // A negative value is a difference already.
+    heap.samples.values = vec![vec![-1], vec![-64]];
+    assert!(!Stacks::of(&heap, &Select::default()).unwrap().has_errors);
     heap.period = 1;
     assert_eq!(Stacks::of(&heap, &Select::default()).unwrap().sampled_every, None);
 }

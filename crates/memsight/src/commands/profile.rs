@@ -139,7 +139,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         ConvertTo::Firefox => {
             let (columns, shown) = columns(&profile, &args.profile)?;
             let time = profile.time_nanos;
-            format!("{}\n", firefox::value(&columns, shown, &title, time)).into_bytes()
+            firefox::write(&columns, shown, &title, time)?.into_bytes()
         }
     };
     match &args.output {

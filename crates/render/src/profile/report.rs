@@ -61,11 +61,9 @@ pub fn headline(stacks: &Stacks) -> String {
     out
 }
 
-/// The relative standard error of a sampled value. What did not change cancels in a
-/// difference, so that the errors of its sides say nothing about it.
+/// The relative standard error of a sampled value.
 fn relative_error(stacks: &Stacks, noise: Noise, value: i64) -> Option<f64> {
-    let is_sampled = stacks.sampled_every.is_some() && !stacks.is_diff;
-    is_sampled.then(|| noise.relative_error(value)).flatten()
+    stacks.has_errors.then(|| noise.relative_error(value)).flatten()
 }
 
 fn error(stacks: &Stacks, noise: Noise, value: i64) -> String {
@@ -107,7 +105,7 @@ const PROGRAMS: Style = Style {
 
 fn top_table(stacks: &Stacks, options: Options, style: &Style) -> Table {
     let right = |name| (name, Align::Right);
-    let with_errors = stacks.sampled_every.is_some() && !stacks.is_diff;
+    let with_errors = stacks.has_errors;
     let mut columns = match stacks.is_diff {
         true => vec![right("before"), right("now"), right("flat")],
         false => vec![right("flat"), right("flat%"), right("sum%")],

@@ -248,7 +248,8 @@ inuse_space: 12.5 MiB ±20 % in all, sampled every 512 KiB
 
 #[test]
 fn firefox_profiles_are_consistent_tables() {
-    let value = firefox::value(&[stacks(), stacks()], 1, "x", 5_000_000);
+    let text = firefox::write(&[stacks(), stacks()], 1, "x", 5_000_000).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["meta"]["startTime"], 5);
     assert_eq!(value["threads"].as_array().unwrap().len(), 2);
     let thread = &value["threads"][1];
