@@ -86,6 +86,8 @@ export interface Table {
 
 export interface TreeNode {
   readonly name: string;
+  readonly file: string;
+  readonly line: number;
   readonly value: number;
   readonly base: number;
   readonly self: number;
@@ -122,19 +124,67 @@ export async function get<T>(path: string): Promise<T> {
   return (await (await fetchOk(path)).json()) as T;
 }
 
+export async function getText(path: string): Promise<string> {
+  return (await fetchOk(path)).text();
+}
+
 export async function getBytes(path: string): Promise<ArrayBuffer> {
   return (await fetchOk(path)).arrayBuffer();
 }
 
-export interface ViewQuery {
-  readonly sample?: string | undefined;
-  readonly base?: number | undefined;
+export interface TagValue { readonly value: string | number; readonly total: number; readonly share: number }
+
+export interface TagKey {
+  readonly key: string;
+  readonly numeric: boolean;
+  readonly unit: string;
+  readonly total: number;
+  readonly values: readonly TagValue[];
+  readonly omitted: number;
 }
 
-export function viewQuery(view: ViewQuery, more: Readonly<Record<string, string>> = {}): string {
-  const query = new URLSearchParams(more);
-  if (view.sample) query.set("sample", view.sample);
-  if (view.base !== undefined) query.set("base", String(view.base));
-  const text = query.toString();
-  return text ? `?${text}` : "";
+export interface Tags { readonly unit: string; readonly total: number; readonly keys: readonly TagKey[] }
+
+export interface Instruction {
+  readonly address: string;
+  readonly text: string;
+  readonly flat: number;
+  readonly cum: number;
+  readonly function: string;
+  readonly file: string;
+  readonly line: number;
+}
+
+export interface SourceLine {
+  readonly line: number;
+  readonly text: string;
+  readonly flat: number;
+  readonly cum: number;
+  readonly instructions?: readonly Instruction[];
+}
+
+export interface SourceFunction {
+  readonly function: string;
+  readonly file: string;
+  readonly flat: number;
+  readonly cum: number;
+  readonly error: string | null;
+  readonly lines: readonly SourceLine[];
+}
+
+export interface Source { readonly unit: string; readonly total: number; readonly functions: readonly SourceFunction[] }
+
+export interface DisasmSymbol {
+  readonly symbol: string;
+  readonly path: string;
+  readonly flat: number;
+  readonly cum: number;
+  readonly instructions: readonly Instruction[];
+}
+
+export interface Disasm {
+  readonly unit: string;
+  readonly total: number;
+  readonly symbols: readonly DisasmSymbol[];
+  readonly error: string | null;
 }

@@ -4,7 +4,7 @@ import { ApiFailure } from "./api";
 import { byId, h, isDark } from "./dom";
 import { connect } from "./live";
 import { overview } from "./pages/overview";
-import { profile } from "./pages/profile";
+import { profile } from "./pages/profile/index";
 import { target } from "./pages/target";
 import { type Page, type Route, interceptLinks } from "./router";
 import "./style.css";
@@ -16,11 +16,13 @@ const ROUTES: readonly Route[] = [
 ];
 
 let current: Page | null = null;
+let currentPath = "";
 let turn = 0;
 
 async function open(): Promise<void> {
   turn += 1;
   const mine = turn;
+  const path = location.pathname;
   let page: Page;
   try {
     page = await match();
@@ -34,6 +36,7 @@ async function open(): Promise<void> {
   }
   current?.close?.();
   current = page;
+  currentPath = path;
   byId("page").replaceChildren(page.element);
   window.dispatchEvent(new Event("resize"));
 }
@@ -68,5 +71,8 @@ interceptLinks();
 connect((isOpen) => {
   byId("live").textContent = isOpen ? "live" : "not connected";
 });
-window.addEventListener("popstate", () => void open());
+window.addEventListener("popstate", () => {
+  if (current?.update && location.pathname === currentPath) current.update(new URLSearchParams(location.search));
+  else void open();
+});
 void open();

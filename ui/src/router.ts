@@ -4,6 +4,8 @@ export interface Page {
   readonly element: HTMLElement;
   /** Called when the page is left. */
   readonly close?: () => void;
+  /** Shows another query of the same path; without it the page is opened anew. */
+  readonly update?: (query: URLSearchParams) => void;
 }
 
 export interface Route {

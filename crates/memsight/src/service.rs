@@ -72,6 +72,7 @@ impl Service {
             usage: own_usage,
             sources: || Box::new(pprof::SourceSearch::served()),
             code: || Box::new(pprof::Binaries::served()),
+            recent: Arc::default(),
         };
         let (stop_server, stopped) = tokio::sync::oneshot::channel();
         let server = runtime.spawn(server.run(bound, async {

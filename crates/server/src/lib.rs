@@ -15,6 +15,7 @@ mod listings;
 mod packed;
 mod pages;
 mod profiles;
+mod recent;
 mod targets;
 mod view;
 
@@ -29,6 +30,10 @@ use tokio::sync::broadcast;
 
 pub use error::{ApiError, ServeError};
 pub use events::Notice;
+pub use recent::Recent;
+
+/// How often decoded profiles that nobody looks at are dropped.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// What the server works with.
 #[derive(Clone)]
@@ -47,6 +52,8 @@ pub struct Server {
     pub sources: fn() -> Box<dyn SourceFiles>,
     /// The binaries whose code profiles may show, anew for each answer.
     pub code: fn() -> Box<dyn Code>,
+    /// Profiles that were shown last.
+    pub recent: Arc<Recent>,
 }
 
 /// A bound port.
@@ -82,6 +89,13 @@ impl Server {
         bound: Bound,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let recent = Arc::clone(&self.recent);
+        let forget = async move {
+            loop {
+                tokio::time::sleep(FORGET_EVERY).await;
+                recent.forget_old();
+            }
+        };
         let (stopped, mut ended) = tokio::sync::watch::channel(false);
         let serve =
             axum::serve(bound.listener, api::router(self)).with_graceful_shutdown(async move {
@@ -90,6 +104,7 @@ impl Server {
             });
         tokio::select! {
             result = serve => result,
+            () = forget => Ok(()),
             () = async {
                 let _ = ended.wait_for(|ended| *ended).await;
                 // Open event streams never end by themselves.

@@ -38,7 +38,7 @@ pub(crate) async fn tags(
     blocking(move || {
         let etag = view.etag(&server.store, id, "tags")?;
         packed::answer(&request, JSON, &etag, || {
-            let report = report(&server.store, id, &view, &command("tags", Format::Tags, None))?;
+            let report = report(&server, id, &view, &command("tags", Format::Tags, None))?;
             Ok(json::tags(&report).to_string().into_bytes())
         })
     })
@@ -57,12 +57,12 @@ pub(crate) async fn source(
         let value = match view.wants_code()? {
             false => {
                 let command = command("list", Format::List, argument);
-                let mut report = report(&server.store, id, &view, &command)?;
+                let mut report = report(&server, id, &view, &command)?;
                 json::source(&mut report, &mut *sources)
             }
             true => {
                 let command = command("weblist", Format::WebList, argument);
-                let mut report = report(&server.store, id, &view, &command)?;
+                let mut report = report(&server, id, &view, &command)?;
                 json::source_with_code(&mut report, &mut *sources, &mut *(server.code)())
             }
         };
@@ -79,7 +79,7 @@ pub(crate) async fn disasm(
 ) -> Result<Response, ApiError> {
     blocking(move || {
         let command = command("disasm", Format::Disasm, Some(view.wanted()?));
-        let mut report = report(&server.store, id, &view, &command)?;
+        let mut report = report(&server, id, &view, &command)?;
         let value = json::disasm(&mut report, &mut *(server.code)());
         Ok(packed_now(&request, &value.map_err(|error| refused(&error))?))
     })
@@ -103,7 +103,7 @@ pub(crate) async fn graph(
         view.nodes = Some(view.nodes.unwrap_or(GRAPH_NODES).clamp(1, GRAPH_NODES_MAX));
         let etag = view.etag(&server.store, id, "graph")?;
         packed::answer(&request, "image/svg+xml", &etag, || {
-            let mut report = report(&server.store, id, &view, &command("svg", Format::Dot, None))?;
+            let mut report = report(&server, id, &view, &command("svg", Format::Dot, None))?;
             let scene = Scene::of(&Picture::of(&mut report));
             Ok(picture::svg_for_page(&scene).into_bytes())
         })

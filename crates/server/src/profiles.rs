@@ -1,6 +1,6 @@
 //! Captures as profiles: the file, flame graphs, tables, sandwiches, differences.
 
-use analyze::report::{self, CallTree, Stacks};
+use analyze::report::{self, CallTree, PathId, Stacks};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,8 +15,9 @@ use crate::error::ApiError;
 use crate::packed;
 use crate::view::{View, profile, stacks};
 
-/// More than a screen can show at any zoom that people use; about 1 MB compressed.
-const FLAME_NODES: usize = 100_000;
+/// More than a screen has room for, about 0.7 MB compressed. What is cut is a page of its
+/// own, `root=`.
+const FLAME_NODES: usize = 50_000;
 const FLAME_NODES_MAX: usize = 2_000_000;
 const TABLE_ROWS: usize = 500;
 const SANDWICH_NODES: usize = 2_000;
@@ -44,7 +45,7 @@ pub(crate) async fn meta(
 ) -> Result<Json<Value>, ApiError> {
     blocking(move || {
         let capture = server.store.capture(CaptureId(id))?;
-        let profile = profile(&server.store, id)?;
+        let profile = profile(&server, id)?;
         let types: Vec<Value> = profile
             .sample_types
             .iter()
@@ -86,24 +87,45 @@ pub(crate) async fn flame(
     blocking(move || {
         let etag = view.etag(&server.store, id, "flame")?;
         packed::answer(&request, "application/octet-stream", &etag, || {
-            let mut stacks = stacks(&server.store, id, &view)?;
+            let mut stacks = stacks(&server, id, &view)?;
             let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
-            let tree = CallTree::build(&mut stacks, limit);
+            let tree = call_tree(&mut stacks, &view, limit)?;
             Ok(msf::write(&stacks, &tree))
         })
     })
     .await
 }
 
+fn call_tree(stacks: &mut Stacks, view: &View, limit: usize) -> Result<CallTree, ApiError> {
+    if view.is_reversed()? {
+        stacks.reverse();
+    }
+    let Some(root) = &view.root else { return Ok(CallTree::build(stacks, limit)) };
+    let root = PathId::parse(root).ok_or_else(|| {
+        let next =
+            "root= takes the 16 hexadecimal digits of a path; docs/api.md says how they are made";
+        ApiError::bad(format!("no path: {root}"), next)
+    })?;
+    CallTree::below(stacks, root, view.skip.unwrap_or(0), limit).ok_or_else(|| {
+        let next = "the path may belong to another sample type or filter; leave root= out";
+        ApiError::new(StatusCode::NOT_FOUND, format!("no stack passes {root}"), next)
+    })
+}
+
 pub(crate) async fn table(
     State(server): State<Server>,
     Path(id): Path<i64>,
     Query(view): Query<View>,
-) -> Result<Json<Value>, ApiError> {
+    request: HeaderMap,
+) -> Result<Response, ApiError> {
     blocking(move || {
-        let stacks = stacks(&server.store, id, &view)?;
-        let rows = view.limit.unwrap_or(TABLE_ROWS);
-        Ok(Json(tables::top_json(&stacks, tables::Options { rows, by_cumulative: false })))
+        let etag = view.etag(&server.store, id, "table")?;
+        packed::answer(&request, "application/json", &etag, || {
+            let stacks = stacks(&server, id, &view)?;
+            let rows = view.limit.unwrap_or(TABLE_ROWS);
+            let options = tables::Options { rows, by_cumulative: false };
+            Ok(tables::top_json(&stacks, options).to_string().into_bytes())
+        })
     })
     .await
 }
@@ -114,7 +136,7 @@ pub(crate) async fn sandwich(
     Query(view): Query<View>,
 ) -> Result<Json<Value>, ApiError> {
     blocking(move || {
-        let mut stacks = stacks(&server.store, id, &view)?;
+        let mut stacks = stacks(&server, id, &view)?;
         let function = view.function.as_deref().ok_or_else(|| {
             ApiError::bad("function= is missing", "name the function in the middle")
         })?;

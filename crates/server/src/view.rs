@@ -1,6 +1,8 @@
 //! What is asked of a profile: which values, compared with what, and which of its samples.
 //! The parameters have the names of pprof's web pages.
 
+use std::sync::Arc;
+
 use analyze::pprof::config::{Granularity, parse_bool};
 use analyze::pprof::report::{Command, TimeTexts};
 use analyze::pprof::{Config, Format, Report, merge};
@@ -9,6 +11,7 @@ use model::{CaptureId, Profile};
 use serde::Deserialize;
 use store::Store;
 
+use crate::Server;
 use crate::error::ApiError;
 use crate::packed;
 
@@ -34,6 +37,11 @@ pub(crate) struct View {
     pub(crate) nodes: Option<u16>,
     pub(crate) function: Option<String>,
     asm: Option<String>,
+    /// Flame graphs: the node below which to show what was cut, by its path.
+    pub(crate) root: Option<String>,
+    /// With `root`: how many of its children the client has.
+    pub(crate) skip: Option<usize>,
+    reverse: Option<String>,
 }
 
 impl View {
@@ -55,6 +63,11 @@ impl View {
     /// Whether the code below each line is wanted.
     pub(crate) fn wants_code(&self) -> Result<bool, ApiError> {
         flag("asm", self.asm.as_deref())
+    }
+
+    /// Whether the leaves are wanted at the root.
+    pub(crate) fn is_reversed(&self) -> Result<bool, ApiError> {
+        flag("reverse", self.reverse.as_deref())
     }
 
     fn config(&self) -> Result<Config, ApiError> {
@@ -85,24 +98,21 @@ fn flag(name: &str, value: Option<&str>) -> Result<bool, ApiError> {
 }
 
 /// A capture as a profile.
-pub(crate) fn profile(store: &Store, id: i64) -> Result<Profile, ApiError> {
-    let bytes = store.read_capture(CaptureId(id))?;
-    decode::pprof::read(&bytes)
-        .map(|parsed| parsed.profile)
-        .map_err(|error| ApiError::internal(&error))
+pub(crate) fn profile(server: &Server, id: i64) -> Result<Arc<Profile>, ApiError> {
+    server.recent.profile(&server.store, id)
 }
 
 /// A report on a capture, or on its difference to another.
 pub(crate) fn report(
-    store: &Store,
+    server: &Server,
     id: i64,
     view: &View,
     command: &Command,
 ) -> Result<Report, ApiError> {
-    let mut shown = profile(store, id)?;
+    let mut shown = Arc::unwrap_or_clone(profile(server, id)?);
     if let Some(base) = view.base {
         let next = "base= names a capture of the same kind";
-        shown = merge::difference(shown, profile(store, base)?, true)
+        shown = merge::difference(shown, Arc::unwrap_or_clone(profile(server, base)?), true)
             .map_err(|error| ApiError::bad(error, next))?;
     }
     let mut config = view.config()?;
@@ -115,16 +125,22 @@ pub(crate) fn report(
 }
 
 /// The stacks of a capture, and those of its base.
-pub(crate) fn stacks(store: &Store, id: i64, view: &View) -> Result<Stacks, ApiError> {
+pub(crate) fn stacks(server: &Server, id: i64, view: &View) -> Result<Stacks, ApiError> {
     let command = Command { name: "stacks".to_owned(), format: Format::Raw, argument: None };
-    let filtered = |id| -> Result<Profile, ApiError> {
-        let config = Config { granularity: Granularity::Addresses, ..view.config()? };
-        Ok(prepared(profile(store, id)?, &command, &config)?.profile)
+    let config = view.config()?;
+    let is_filtered = config != Config::default();
+    let filtered = |id| -> Result<Arc<Profile>, ApiError> {
+        let profile = profile(server, id)?;
+        if !is_filtered {
+            return Ok(profile);
+        }
+        let config = Config { granularity: Granularity::Addresses, ..config.clone() };
+        Ok(Arc::new(prepared(Arc::unwrap_or_clone(profile), &command, &config)?.profile))
     };
     let select = Select { column: view.sample.as_deref(), focus: None, ignore: None };
     let stacks = match view.base {
-        Some(base) => Stacks::diff(&filtered(id)?, &filtered(base)?, &select),
-        None => Stacks::of(&filtered(id)?, &select),
+        Some(base) => Stacks::diff(&*filtered(id)?, &*filtered(base)?, &select),
+        None => Stacks::of(&*filtered(id)?, &select),
     };
     stacks.map_err(|unknown| ApiError::bad(unknown.to_string(), "sample= names one of them"))
 }

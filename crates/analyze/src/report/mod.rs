@@ -7,6 +7,7 @@
 //! makes them easier to read for people who write Go.
 
 mod noise;
+mod path_id;
 mod reading;
 mod sandwich;
 mod stacks;
@@ -14,6 +15,7 @@ mod table;
 mod tree;
 
 pub use noise::Noise;
+pub use path_id::PathId;
 pub use reading::{Notes, Reading, TRUNCATED};
 pub use sandwich::{Sandwich, sandwich};
 pub use stacks::{Cell, FrameId, FrameName, FramePredicate, Row, Select, Stacks, UnknownColumn};

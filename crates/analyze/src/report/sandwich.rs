@@ -1,7 +1,7 @@
 //! One function in the middle: who calls it, and what it calls.
 
-use super::stacks::{FrameName, Stacks};
-use super::tree::CallTree;
+use super::stacks::{FrameId, FrameName, Stacks};
+use super::tree::{CallTree, Path};
 
 /// Callers above, callees below; both trees have the function as their root.
 #[derive(Clone, Debug)]
@@ -18,27 +18,22 @@ pub fn sandwich(stacks: &mut Stacks, function: &str, limit: usize) -> Option<San
     let wanted = stacks.strings.lookup(function)?;
     let other = stacks.strings.intern("(other)");
     let stacks = &*stacks;
-    let cut: Vec<(usize, &super::Row)> = stacks
-        .rows
-        .iter()
-        .filter_map(|row| {
-            let is_wanted = |id: &super::FrameId| stacks.frame(*id).function == wanted;
-            stacks.path(row).iter().position(is_wanted).map(|at| (at, row))
-        })
-        .collect();
-    if cut.is_empty() {
+    let is_wanted = |id: &FrameId| stacks.frame(*id).function == wanted;
+    let mut callers: Vec<Path<'_>> = Vec::new();
+    let mut callees: Vec<Path<'_>> = Vec::new();
+    for row in &stacks.rows {
+        let path = stacks.path(row);
+        let at = path.iter().position(is_wanted);
+        let Some((before, rest)) = at.and_then(|at| path.split_at_checked(at)) else { continue };
+        callers.push((before, row.cell));
+        callees.push((rest.get(1..).unwrap_or(&[]), row.cell));
+    }
+    if callees.is_empty() {
         return None;
     }
-    let part = |row: &super::Row, range: std::ops::Range<usize>| -> Vec<FrameName> {
-        let path = stacks.path(row).get(range).unwrap_or(&[]);
-        path.iter().map(|id| stacks.frame(*id)).collect()
-    };
-    let callers = cut.iter().map(|(at, row)| (part(row, 0..*at).into_iter().rev(), row.cell));
-    let callees = cut
-        .iter()
-        .map(|(at, row)| (part(row, at + 1..stacks.path(row).len()).into_iter(), row.cell));
+    let root = FrameName { function: wanted, file: model::StrId(0), line: 0 };
     Some(Sandwich {
-        callers: CallTree::from_paths(stacks, callers, wanted, other, limit),
-        callees: CallTree::from_paths(stacks, callees, wanted, other, limit),
+        callers: CallTree::from_reversed(stacks, &callers, root, other, limit),
+        callees: CallTree::from_paths(stacks, callees, root, other, limit),
     })
 }

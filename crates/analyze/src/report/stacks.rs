@@ -151,6 +151,15 @@ impl Stacks {
         self.path.get(row.start as usize..row.end as usize).unwrap_or(&[])
     }
 
+    /// Turns every stack round: leaves first.
+    pub fn reverse(&mut self) {
+        for row in &self.rows {
+            if let Some(path) = self.path.get_mut(row.start as usize..row.end as usize) {
+                path.reverse();
+            }
+        }
+    }
+
     /// A frame's names.
     pub fn frame(&self, id: FrameId) -> FrameName {
         let unknown = FrameName { function: StrId(0), file: StrId(0), line: 0 };

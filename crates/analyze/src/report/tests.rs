@@ -307,3 +307,136 @@ fn sampled_values_know_their_error() {
     heap.period = 1;
     assert_eq!(Stacks::of(&heap, &Select::default()).unwrap().sampled_every, None);
 }
+
+/// Pseudo-random stacks over a few functions: shared prefixes, recursion, repeats.
+fn random_stacks(count: u64, negative: bool) -> Vec<(String, i64)> {
+    let mut state = 7_u64;
+    let mut random = move |below: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let stack = |_| {
+        let depth = 1 + random(8);
+        let names: Vec<String> = (0..depth).map(|_| format!("f{}", random(4))).collect();
+        let value = 1 + random(50) as i64;
+        (names.join(";"), if negative && random(3) == 0 { -value } else { value })
+    };
+    (0..count).map(stack).collect()
+}
+
+/// Sums of every path, by brute force.
+fn sums(stacks: &[(String, i64)]) -> std::collections::BTreeMap<String, (i64, i64)> {
+    let mut sums = std::collections::BTreeMap::new();
+    for (stack, value) in stacks {
+        let names: Vec<&str> = stack.split(';').collect();
+        for depth in 0..=names.len() {
+            let path = names[..depth].iter().map(|name| format!("/{name}")).collect::<String>();
+            let sum: &mut (i64, i64) = sums.entry(path).or_default();
+            sum.1 += value;
+            sum.0 += if depth == names.len() { *value } else { 0 };
+        }
+    }
+    sums
+}
+
+/// Path, own and total of every node; the path of `(other)` ends in its name.
+fn node_paths(stacks: &Stacks, tree: &CallTree) -> Vec<(String, i64, i64)> {
+    let mut paths: Vec<String> = Vec::new();
+    for node in &tree.nodes {
+        let path = node.parent.map_or(String::new(), |parent| {
+            format!("{}/{}", paths[parent as usize], stacks.strings.get(node.frame.function))
+        });
+        paths.push(path);
+    }
+    let numbers = tree.nodes.iter().map(|node| (node.own.value, node.total.value));
+    paths.into_iter().zip(numbers).map(|(path, (own, total))| (path, own, total)).collect()
+}
+
+#[test]
+fn trees_are_what_brute_force_finds() {
+    for negative in [false, true] {
+        let input = random_stacks(400, negative);
+        let input_refs: Vec<(&str, i64)> = input.iter().map(|(s, v)| (s.as_str(), *v)).collect();
+        let mut stacks = Stacks::of(&profile(&input_refs), &Select::default()).unwrap();
+        let tree = CallTree::build(&mut stacks, usize::MAX);
+        let mut found = node_paths(&stacks, &tree);
+        found.sort();
+        let expected: Vec<_> =
+            sums(&input).into_iter().map(|(p, (own, sum))| (p, own, sum)).collect();
+        let missing: Vec<_> = expected.iter().filter(|node| !found.contains(node)).collect();
+        // Paths whose samples cancel out need not be there.
+        assert!(missing.iter().all(|(_, own, total)| (*own, *total) == (0, 0)), "{missing:?}");
+        assert!(found.iter().all(|node| expected.contains(node)));
+        assert_eq!(tree.merged, 0);
+    }
+}
+
+#[test]
+fn cut_trees_are_whole_trees_with_pages_below_other() {
+    let input = random_stacks(600, false);
+    let input: Vec<(&str, i64)> = input.iter().map(|(s, v)| (s.as_str(), *v)).collect();
+    let mut stacks = Stacks::of(&profile(&input), &Select::default()).unwrap();
+    let whole = CallTree::build(&mut stacks, usize::MAX).nodes.len();
+    let tree = CallTree::build(&mut stacks, 60);
+    let hashes = path_id::frame_hashes(&stacks);
+    let mut ids: Vec<PathId> = Vec::new();
+    let mut others = 0;
+    for node in &tree.nodes {
+        let parent = node.parent.map(|parent| parent as usize);
+        let frame = stacks.frames.iter().position(|frame| *frame == node.frame);
+        let id = match (parent, frame) {
+            (Some(parent), Some(frame)) => ids[parent].child(hashes[frame]),
+            _ => PathId::ROOT,
+        };
+        ids.push(id);
+        let (Some(parent), None) = (parent, frame) else { continue };
+        others += 1;
+        let other = node.frame;
+        let kept =
+            tree.nodes.iter().filter(|n| n.parent == Some(parent as u32) && n.frame != other);
+        // Pages of ten nodes until nothing is left: they hold what (other) held.
+        let (mut skip, mut sum) = (kept.count(), 0);
+        loop {
+            let page = CallTree::below(&mut stacks, ids[parent], skip, 10).unwrap();
+            let children = page.nodes.iter().filter(|node| node.parent == Some(0));
+            let (rest, shown): (Vec<&Node>, Vec<&Node>) =
+                children.partition(|node| node.frame == other);
+            sum += shown.iter().map(|node| node.total.value).sum::<i64>();
+            skip += shown.len();
+            if rest.is_empty() {
+                break;
+            }
+            assert!(!shown.is_empty(), "a page shows nothing new");
+        }
+        assert_eq!(sum, node.total.value);
+    }
+    assert!(others > 5, "{others}");
+    assert_eq!(whole, tree.nodes.len() - others + tree.merged);
+    let nowhere = PathId::parse("0123456789abcdef").unwrap();
+    assert!(CallTree::below(&mut stacks, nowhere, 0, 10).is_none());
+}
+
+#[test]
+fn path_ids_are_those_of_the_documentation() {
+    let mut stacks = Stacks::of(&profile(&[("main;größe", 1)]), &Select::default()).unwrap();
+    let hashes = path_id::frame_hashes(&stacks);
+    // The frames of the profile are leaf first.
+    let id = hashes.iter().rev().fold(PathId::ROOT, |id, hash| id.child(*hash));
+    // Computed by another program from docs/api.md; links contain such ids.
+    assert_eq!(id.to_string(), "e347aa1184784a9b");
+    assert_eq!(PathId::parse(&id.to_string()), Some(id));
+    assert_eq!(CallTree::below(&mut stacks, id, 0, 10).unwrap().nodes.len(), 1);
+    for text in ["", "0", "+123456789abcdef", "0123456789abcdefg", "ééééé123456"] {
+        assert_eq!(PathId::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn reversed_stacks_start_at_the_leaf() {
+    let mut stacks =
+        Stacks::of(&profile(&[("main;a;b", 1), ("main;b", 4)]), &Select::default()).unwrap();
+    stacks.reverse();
+    let tree = CallTree::build(&mut stacks, 10);
+    assert_eq!(tree_text(&stacks, &tree), "root 0/5\n b 0/5\n  main 4/4\n  a 0/1\n   main 1/1\n");
+}
