@@ -3,7 +3,7 @@
 import { type Disasm, type Instruction, type Source, type SourceFunction, type SourceLine, type Table, get } from "../../api";
 import { h } from "../../dom";
 import { percent, quantity } from "../../format";
-import { exactly } from "./state";
+import { quoted } from "./state";
 import type { Context, View } from "./view";
 
 /** The pattern of the functions to show; without one the largest function's. */
@@ -12,8 +12,10 @@ async function wanted(context: Context): Promise<string> {
   if (asked) return asked;
   const table = await get<Table>(context.path("table", { limit: "1" }));
   const first = table.rows[0];
-  if (first) context.keep({ code: exactly(first.function) });
-  return first ? exactly(first.function) : "";
+  // Not anchored: symbols are matched together with their places.
+  const pattern = first ? quoted(first.function) : "";
+  context.keep({ code: pattern });
+  return pattern;
 }
 
 function patternForm(context: Context, pattern: string, ...more: readonly HTMLElement[]): HTMLElement {

@@ -16,8 +16,8 @@ function items(context: Context, name: string): readonly Item[] {
     { text: "hide: stacks without it", act: () => context.show({ h: either("h") }) },
     { text: "show from: stacks from it on", act: () => context.show({ sf: only }) },
     { text: "sandwich: callers and callees", act: () => context.show({ view: "sandwich", function: name }) },
-    { text: "source", act: () => context.show({ view: "source", code: only }) },
-    { text: "disassembly", act: () => context.show({ view: "disasm", code: only }) },
+    { text: "source", act: () => context.show({ view: "source", code: quoted(name) }) },
+    { text: "disassembly", act: () => context.show({ view: "disasm", code: quoted(name) }) },
     { text: "search for it", act: () => context.show({ q: quoted(name) }) },
     { text: "copy its name", act: () => void navigator.clipboard?.writeText(name) },
   ];
