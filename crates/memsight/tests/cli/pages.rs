@@ -195,3 +195,25 @@ fn a_profile_cannot_name_files_that_are_no_source() {
         assert!(!source.to_string().contains("instructions"));
     }
 }
+
+#[test]
+fn flame_graphs_have_pages_and_a_reverse() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("folded.txt");
+    std::fs::write(&path, "main;a;b 3\nmain;b 4\n").unwrap();
+    let (_pages, base) = pages(&path);
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let flame = |query: &str| agent.get(format!("{base}/flame?{query}")).call().unwrap();
+    let status = |query: &str| flame(query).status().as_u16();
+    // The root's own id; docs/api.md says how ids are made.
+    assert_eq!(status("root=811c9dc5050c5d1f"), 200);
+    assert_eq!(status("root=0123456789abcdef"), 404);
+    assert_eq!(status("root=main"), 400);
+    assert_eq!(status("reverse=maybe"), 400);
+    let nodes = |query: &str| {
+        let bytes = flame(query).body_mut().read_to_vec().unwrap();
+        u32::from_le_bytes(bytes[8..12].try_into().unwrap())
+    };
+    assert_eq!((nodes(""), nodes("reverse=1")), (5, 5), "root main a b b; root b main a main");
+    assert_eq!(nodes("root=811c9dc5050c5d1f&skip=1"), 1, "main is the only child");
+}

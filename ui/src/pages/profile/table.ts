@@ -18,7 +18,7 @@ export async function tableView(context: Context): Promise<TableView> {
   let isRelative = context.state().is("relative");
   const rows = new Rows<TableRow>(columns(table, () => isRelative), {
     label: "functions",
-    sort: context.state().get("sort"),
+    sort: context.state().get("sort") || (table.is_diff ? "change" : "flat"),
     onSort: (sort) => context.keep({ sort }),
     onPick: (row) => context.show({ view: "sandwich", function: row.function }),
     onMenu: (row, x, y) => context.menu(row.function, x, y),
