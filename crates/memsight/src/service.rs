@@ -31,6 +31,8 @@ pub(crate) struct Service {
     pub url: String,
     /// The store.
     pub store: Arc<Store>,
+    /// Profiles that are decoded.
+    pub recent: Arc<server::Recent>,
     /// What happens.
     pub events: mpsc::Receiver<Event>,
     stop: Arc<AtomicBool>,
@@ -64,6 +66,7 @@ impl Service {
         let store = Arc::new(store);
         let url = format!("http://{}", bound.address);
         let (notices, _) = broadcast::channel(NOTICES);
+        let recent: Arc<server::Recent> = Arc::default();
         let server = Server {
             store: Arc::clone(&store),
             notices: notices.clone(),
@@ -72,7 +75,7 @@ impl Service {
             usage: own_usage,
             sources: || Box::new(pprof::SourceSearch::served()),
             code: || Box::new(pprof::Binaries::served()),
-            recent: Arc::default(),
+            recent: Arc::clone(&recent),
         };
         let (stop_server, stopped) = tokio::sync::oneshot::channel();
         let server = runtime.spawn(server.run(bound, async {
@@ -91,7 +94,7 @@ impl Service {
             .name("watch".to_owned())
             .spawn(move || watch.run())
             .context("cannot start the watch")?;
-        Ok(Service { url, store, events, stop, watch, runtime, server, stop_server })
+        Ok(Service { url, store, recent, events, stop, watch, runtime, server, stop_server })
     }
 
     /// A flag that Ctrl-C or SIGTERM sets.

@@ -43,6 +43,11 @@ impl Recent {
         Ok(profile)
     }
 
+    /// Decodes a capture that will be asked for. What is wrong with it is said then.
+    pub fn warm(&self, store: &Store, id: i64) {
+        let _ = self.profile(store, id);
+    }
+
     /// Forgets what nobody has asked for lately.
     pub(crate) fn forget_old(&self) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);

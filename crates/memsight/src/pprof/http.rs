@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub(super) fn serve(call: &Call) -> Result<(), String> {
     let shown = put(&service, &profile, "profile", call)?;
     let query = base.map(|base| format!("?base={base}")).unwrap_or_default();
     let url = format!("{}/capture/{shown}{query}", service.url);
+    // While the browser starts.
+    let (recent, store) = (Arc::clone(&service.recent), Arc::clone(&service.store));
+    std::thread::spawn(move || recent.warm(&store, shown));
     eprintln!("Serving web UI on {url}");
     if !call.no_browser {
         open_browser(&url);
