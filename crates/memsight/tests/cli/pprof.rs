@@ -128,7 +128,7 @@ fn mistakes_are_explained() {
     let junk = dir.path().join("junk");
     std::fs::write(&junk, "this is no profile\n").unwrap();
     let junk = junk.to_str().unwrap();
-    assert!(fails(&["pprof", "-top", junk], 2).contains("not a profile"));
+    assert!(fails(&["pprof", "-top", junk], 2).contains("unrecognized profile format"));
     assert!(fails(&["pprof", "-top"], 2).contains("no profile source"));
     assert!(fails(&["pprof", "-nosuchflag", junk], 2).contains("-nosuchflag"));
     assert!(fails(&["pprof", "-top", "-tree", junk], 2).contains("at most one output format"));
