@@ -12,6 +12,7 @@ use render::picture::{self, Scene};
 use render::pprof::ReportError;
 use render::pprof::dot::Picture;
 
+use super::browser;
 use super::code::Binaries;
 use super::commands::{self, Image, Output, Viewer};
 use super::source_files::{SourceSearch, go_error};
@@ -73,29 +74,20 @@ pub(super) fn numbered(dir: &Path, prefix: &str, ending: &str) -> Result<(PathBu
 
 /// Opens a file with the first program that starts, and waits for it.
 fn view(viewer: Viewer, path: &Path) -> Result<(), String> {
-    let browser = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
-    let programs: Vec<String> = match viewer {
+    let programs = match viewer {
         Viewer::Program(program) => vec![program.to_owned()],
-        Viewer::Browser => {
-            let known = ["chrome", "google-chrome", "chromium", "firefox", "sensible-browser"];
-            let desktop = std::env::var_os("DISPLAY").map(|_| "xdg-open".to_owned());
-            browser.into_iter().chain(known.map(str::to_owned)).chain(desktop).collect()
-        }
+        Viewer::Browser => browser::names(),
     };
-    for program in &programs {
-        let mut words = program.split_whitespace();
-        let Some(name) = words.next() else { continue };
-        if let Ok(mut child) = std::process::Command::new(name).args(words).arg(path).spawn() {
-            let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
-            // A browser hands the file to a window that runs already.
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            return match status.success() {
-                true => Ok(()),
-                false => Err(format!("{name}: {status}")),
-            };
-        }
+    let Some((name, mut child)) = browser::start(&programs, path.as_os_str()) else {
+        return Err(format!("no program to show it: tried {}", programs.join(", ")));
+    };
+    let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
+    // A browser hands the file to a window that runs already.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("{name}: {status}")),
     }
-    Err(format!("no program to show it: tried {}", programs.join(", ")))
 }
 
 fn finish(result: Result<(), ReportError>) -> Result<(), String> {

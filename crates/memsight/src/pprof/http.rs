@@ -2,7 +2,7 @@
 //! server.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use model::{CaptureKind, Profile, Target, TargetSpec};
 use store::NewCapture;
 
+use super::browser;
 use super::flags::Call;
 use super::prepare;
 use crate::service::{Options, Service};
@@ -41,9 +42,10 @@ pub(super) fn serve(call: &Call) -> Result<(), String> {
     let (recent, store) = (Arc::clone(&service.recent), Arc::clone(&service.store));
     std::thread::spawn(move || recent.warm(&store, shown));
     eprintln!("Serving web UI on {url}");
-    if !call.no_browser {
-        open_browser(&url);
-    }
+    let is_wanted = !call.no_browser
+        && ["BROWSER", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    // It runs on by itself; without a screen nothing is started.
+    let _ = is_wanted.then(|| browser::start(&browser::names(), url.as_ref()));
     let signalled = service.signalled();
     while !signalled.load(Ordering::Relaxed) {
         let _ = service.events.recv_timeout(Duration::from_millis(250));
@@ -77,28 +79,34 @@ fn put(service: &Service, profile: &Profile, what: &str, call: &Call) -> Result<
     Ok(capture.id.0)
 }
 
-fn open_browser(url: &str) {
-    let browser = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
-    let has_desktop = std::env::var_os("DISPLAY").is_some();
-    let known = ["xdg-open", "sensible-browser", "chromium", "google-chrome", "firefox"];
-    let known = known.into_iter().filter(|_| has_desktop).map(str::to_owned);
-    for program in browser.into_iter().chain(known) {
-        if Command::new(&program).arg(url).spawn().is_ok() {
-            return;
-        }
-    }
-}
-
 /// A folder that goes when the server ends.
 struct TemporaryStore(std::path::PathBuf);
 
 impl TemporaryStore {
     fn create() -> Result<TemporaryStore, String> {
-        let dir = std::env::temp_dir().join(format!("memsight-pprof-{}", std::process::id()));
+        TemporaryStore::sweep();
+        let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(TemporaryStore(dir))
     }
+
+    /// Removes what servers left that were killed. The age spares those whose pid is
+    /// another container's.
+    fn sweep() {
+        const OLD: Duration = Duration::from_secs(24 * 3600);
+        for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+            let is_gone = pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists());
+            let age = entry.metadata().ok().and_then(|data| data.modified().ok()?.elapsed().ok());
+            if is_gone && age.is_some_and(|age| age > OLD) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
 }
+
+const PREFIX: &str = "memsight-pprof-";
 
 impl Drop for TemporaryStore {
     fn drop(&mut self) {
