@@ -2,7 +2,7 @@
 //! which alone knows all their versions; it is run as a program.
 
 use std::fs::File;
-use std::io::{self, Chain, Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -20,8 +20,7 @@ pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if head == PERF_DATA {
         return Ok(Box::new(PerfScript::start(path)?));
     }
-    let whole: Chain<Cursor<Vec<u8>>, File> = Cursor::new(head).chain(file);
-    Ok(Box::new(whole))
+    Ok(Box::new(Cursor::new(head).chain(file)))
 }
 
 /// The output of `perf script`; its failure is an error of the last read.

@@ -10,7 +10,7 @@ use model::{Addr, Line, MappingId, Profile, StrId};
 
 use super::symbolize::Namer;
 
-/// More are not asked for: servers bound their requests, and these are about 15 MB.
+/// Asked for at once: servers bound their requests, and these are about 15 MB.
 const ADDRESSES_MAX: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -115,20 +115,19 @@ fn one_mapping(
     let is_nameless = |location: &&model::profile::Location| {
         location.mapping == Some(id) && location.address != Addr(0) && location.lines.is_empty()
     };
-    let nameless = profile.locations.iter().filter(is_nameless).take(ADDRESSES_MAX);
+    let nameless = profile.locations.iter().filter(is_nameless);
     let addresses: Result<Vec<String>, String> =
         nameless.map(|location| Ok(format!("{:#x}", moved(location.address.0, offset)?))).collect();
     let addresses = addresses?;
-    if addresses.is_empty() {
-        return Ok(());
-    }
-    let answer = http::post(url, &addresses.join("+"), TIMEOUT, tls);
-    let answer = answer.map_err(|error| format!("http post {error}"))?;
     let mut namer = Namer::new(profile);
     let mut lines: HashMap<u64, Line> = HashMap::new();
-    for (address, name) in String::from_utf8_lossy(&answer).lines().filter_map(named_address) {
-        let frame = SymbolFrame { function: name.to_owned(), ..SymbolFrame::default() };
-        lines.insert(moved(address, -offset)?, namer.line(profile, &frame));
+    for question in addresses.chunks(ADDRESSES_MAX) {
+        let answer = http::post(url, &question.join("+"), TIMEOUT, tls);
+        let answer = answer.map_err(|error| format!("http post {error}"))?;
+        for (address, name) in String::from_utf8_lossy(&answer).lines().filter_map(named_address) {
+            let frame = SymbolFrame { function: name.to_owned(), ..SymbolFrame::default() };
+            lines.insert(moved(address, -offset)?, namer.line(profile, &frame));
+        }
     }
     for location in profile.locations.iter_mut().filter(|each| each.mapping == Some(id)) {
         if let Some(line) = lines.get(&location.address.0) {
