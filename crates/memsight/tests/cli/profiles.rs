@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{fails, shop, stdout};
+use crate::support::{fails, leaking_shop, stdout};
 
 /// Function to (flat, cum).
 type Rows = BTreeMap<String, (i64, i64)>;
@@ -13,7 +13,7 @@ type Rows = BTreeMap<String, (i64, i64)>;
 /// Two heap profiles of a running shop, as its own pprof endpoint gives them, and one
 /// that memsight took from outside.
 fn profiles(dir: &Path) -> [PathBuf; 3] {
-    let (shop, address) = shop();
+    let (shop, address) = leaking_shop();
     let fetch = |name: &str| {
         let path = dir.join(name);
         let url = format!("http://{address}/debug/pprof/heap?gc=1");
@@ -21,7 +21,6 @@ fn profiles(dir: &Path) -> [PathBuf; 3] {
         std::fs::write(&path, response.body_mut().read_to_vec().unwrap()).unwrap();
         path
     };
-    std::thread::sleep(Duration::from_secs(2));
     let first = fetch("first.pb.gz");
     std::thread::sleep(Duration::from_secs(2));
     let second = fetch("second.pb.gz");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use model::CaptureId;
 use store::{Options, Store};
 
-use crate::support::{Process, fails, shop, stdout};
+use crate::support::{Process, fails, leaking_shop, shop, stdout};
 
 /// Starts a server on a free port; the address it prints.
 fn serve(store: &Path, more: &[&str]) -> (Process, String) {
@@ -101,8 +101,7 @@ fn what_serve_stored_can_be_judged_later() {
 #[test]
 fn what_was_read_from_a_process_shows_source_and_code() {
     let dir = tempfile::tempdir().unwrap();
-    let (shop, _) = shop();
-    std::thread::sleep(Duration::from_secs(2));
+    let (shop, _) = leaking_shop();
     let (_server, address) = serve(dir.path(), &["--pid", &shop.pid(), "--every", "100ms"]);
     let ids = acknowledged(&address, Instant::now() + Duration::from_secs(2));
     let id = ids.first().unwrap();

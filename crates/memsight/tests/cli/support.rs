@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// A child that is killed when dropped.
 pub(crate) struct Process(pub Child);
@@ -41,6 +42,23 @@ pub(crate) fn shop() -> (Process, String) {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("shop on ").unwrap().to_owned();
     (Process(child), address)
+}
+
+/// A running shop in whose heap profile the leak shows, and the address it serves.
+pub(crate) fn leaking_shop() -> (Process, String) {
+    let (shop, address) = shop();
+    wait_for_the_leak(&shop.pid());
+    (shop, address)
+}
+
+/// Waits until the shop's leak is in its heap profile: which functions are there is chance, and more
+/// are with time.
+pub(crate) fn wait_for_the_leak(pid: &str) {
+    let seen = (0..60).any(|_| {
+        std::thread::sleep(Duration::from_secs(1));
+        stdout(&["top", pid, "-n", "0"]).contains("shop/session.(*Registry).Track")
+    });
+    assert!(seen, "a minute without a sample of what leaks");
 }
 
 /// Runs memsight to its end.
