@@ -1,5 +1,5 @@
 //! Plain data that every other crate speaks: profiles, goroutines, memory
-//! signals, targets, captures and findings.
+//! signals, object graphs, targets, captures and findings.
 //!
 //! No I/O, no clocks, no serialisation. Wire formats have types of their own
 //! and are converted by hand where they are read or written.
@@ -7,6 +7,7 @@
 pub mod capture;
 pub mod finding;
 pub mod go;
+pub mod heap;
 pub mod memory;
 pub mod profile;
 pub mod strings;
@@ -16,6 +17,7 @@ pub mod units;
 pub use capture::{Capture, CaptureId, CaptureKind};
 pub use finding::{Confidence, Diagnosis, Finding, FindingKind, Interval, Retainer, Site};
 pub use go::{Frame, GoVersion, Goroutine, GoroutineGroup, GoroutineSnapshot, RuntimeMemory};
+pub use heap::HeapGraph;
 pub use memory::{
     CgroupMemory, CgroupVersion, HostMemory, Observation, Pressure, PressureLine, ProcessMemory,
 };

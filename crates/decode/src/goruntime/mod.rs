@@ -5,12 +5,14 @@
 
 mod goroutines;
 mod heap;
+mod image;
 mod layout;
 mod locate;
 mod memory;
 mod stats;
 
 pub use heap::{Bucket, Counts, HeapBuckets, scale_heap_sample};
+pub use image::{MemoryImage, ThreadRegisters};
 pub use locate::Variables;
 pub use memory::{BlockCache, Memory, MemoryError};
 
