@@ -176,6 +176,8 @@ impl HeapGraph<'_> {
         let stacks = self.stacks.len();
         let is_sample = |at: &AllocatedAt| is_object(at.object) && (at.stack as usize) < stacks;
         ensure(self.allocated_at.iter().all(is_sample), "allocation stacks")?;
+        let has_stack = |found: &HeapGoroutine| found.stack.is_none_or(|at| (at as usize) < stacks);
+        ensure(self.goroutines.iter().all(has_stack), "stacks of goroutines")?;
         ensure(self.contents.check(objects), "contents")
     }
 
