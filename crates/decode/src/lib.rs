@@ -14,6 +14,7 @@ pub mod elf;
 mod foreign;
 pub mod goruntime;
 pub mod gotext;
+pub mod heapfile;
 pub mod legacy;
 pub mod pclntab;
 pub mod pprof;
