@@ -11,6 +11,7 @@ pub mod goroutines;
 pub mod growth;
 pub mod layout;
 pub mod level;
+pub mod names;
 pub mod pprof;
 pub mod report;
 pub mod stats;

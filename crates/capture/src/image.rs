@@ -1,9 +1,10 @@
-//! The bytes of a running executable, memory-mapped through /proc/PID/exe so that
-//! deleted files and other mount namespaces work too.
+//! The bytes of a file, memory-mapped: a running executable through /proc/PID/exe, so that
+//! deleted files and other mount namespaces work too, or a heap file of any size.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::ptr::NonNull;
 
 /// A read-only, private map of a whole file.
@@ -11,9 +12,10 @@ use std::ptr::NonNull;
 /// A file that is truncated in place while mapped would kill us with SIGBUS. A
 /// running executable cannot be opened for writing (ETXTBSY), and package managers
 /// replace files instead of rewriting them, so the map lives only as long as its
-/// process is read.
+/// process is read. Snapshot files are replaced as a whole too; whoever truncates a heap
+/// file of another kind while it is read ends us.
 #[derive(Debug)]
-pub(crate) struct Image {
+pub struct Image {
     start: NonNull<u8>,
     len: usize,
 }
@@ -25,7 +27,10 @@ unsafe impl Sync for Image {}
 
 impl Image {
     /// Maps a file.
-    pub(crate) fn open(path: &str) -> io::Result<Image> {
+    ///
+    /// # Errors
+    /// When it cannot be opened, is empty, or no regular file.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Image> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.len() == 0 {
@@ -48,8 +53,9 @@ impl Image {
 
 impl Image {
     /// Gives back the pages that were looked at: watching many programs must not keep
-    /// their executables resident. They come back from the page cache when needed.
-    pub(crate) fn release(&self) {
+    /// their executables resident, nor checksums a whole heap file. They come back from
+    /// the page cache when needed.
+    pub fn release(&self) {
         // SAFETY: the pages of a read-only file mapping are read again on the next
         // access; nothing can be lost.
         unsafe {

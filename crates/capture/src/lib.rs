@@ -15,5 +15,6 @@ pub mod signals;
 
 pub use error::{CaptureError, ErrorKind};
 pub use find::{GoProcess, Readable};
+pub use image::Image;
 pub use live::{HeapCapture, LiveTarget, ProcessTarget, cpu_time, now};
 pub use memory::ProcessMemoryReader;
