@@ -1,13 +1,13 @@
 //! DWARF: lines and inlined calls.
 
-use std::io::Read;
 use std::rc::Rc;
 
 use addr2line::Context;
 use gimli::{EndianRcSlice, LittleEndian};
 
 use super::SymbolFrame;
-use crate::elf::{Elf, Section};
+use super::sections::debug_section;
+use crate::elf::Elf;
 
 type Reader = EndianRcSlice<LittleEndian>;
 
@@ -26,9 +26,7 @@ impl Dwarf {
     pub(super) fn read(elf: &Elf<'_>) -> Option<Dwarf> {
         elf.section(".debug_info").or_else(|| elf.section(".zdebug_info"))?;
         let load = |id: gimli::SectionId| -> Result<Reader, gimli::Error> {
-            let bytes = elf.section(id.name()).and_then(|section| bytes_of(elf, &section));
-            let old_name = id.name().replacen(".debug", ".zdebug", 1);
-            let bytes = bytes.or_else(|| old_bytes_of(elf, &elf.section(&old_name)?));
+            let bytes = debug_section(elf, id.name(), SECTION_BYTES_MAX);
             Ok(EndianRcSlice::new(Rc::from(bytes.unwrap_or_default()), LittleEndian))
         };
         let dwarf = gimli::Dwarf::load(load).ok()?;
@@ -64,32 +62,4 @@ impl Dwarf {
         }
         frames
     }
-}
-
-/// The bytes of a section, inflated where its header says so (SHF_COMPRESSED).
-fn bytes_of(elf: &Elf<'_>, section: &Section) -> Option<Vec<u8>> {
-    const COMPRESSED: u64 = 0x800;
-    let bytes = elf.section_bytes(section)?;
-    if section.flags & COMPRESSED == 0 {
-        return Some(bytes.to_vec());
-    }
-    let (header, data) = bytes.split_at_checked(24)?;
-    let kind = u32::from_le_bytes(*header.first_chunk::<4>()?);
-    match kind {
-        1 => inflated(flate2::read::ZlibDecoder::new(data)),
-        2 => inflated(ruzstd::decoding::StreamingDecoder::new(data).ok()?),
-        _ => None,
-    }
-}
-
-/// The bytes of an old compressed section: `ZLIB`, size, data.
-fn old_bytes_of(elf: &Elf<'_>, section: &Section) -> Option<Vec<u8>> {
-    let data = elf.section_bytes(section)?.strip_prefix(b"ZLIB")?.get(8..)?;
-    inflated(flate2::read::ZlibDecoder::new(data))
-}
-
-fn inflated(reader: impl Read) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(SECTION_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }

@@ -2,7 +2,9 @@
 //! inlined calls, or the symbol table.
 
 mod dwarf;
+mod sections;
 mod table;
+pub mod variables;
 
 use model::Addr;
 

@@ -1,0 +1,187 @@
+//! Where a variable is: the few DWARF expressions that Go writes.
+//!
+//! Go's compiler knows registers, offsets from the call frame address (CFA), pieces of
+//! both, and a pointer behind such an offset (variables that were moved to the heap, since
+//! 1.27 without optimisation). Anything else is [`Place::Unknown`], never a wrong place.
+
+use gimli::{Encoding, Expression, Operation, RawLocListEntry, RawRngListEntry};
+use model::Addr;
+
+use super::sections::Reader;
+use super::units::is_sane;
+
+/// A variable has so many pieces at most; Go splits at most four words, and small arrays.
+const PIECES_MAX: usize = 256;
+const STACK_MAX: usize = 8;
+const OPERATIONS_MAX: usize = 1024;
+
+/// Where a variable, or a piece of one, is while the code at an address runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: it is not live here, or was optimised away.
+    #[default]
+    Nowhere,
+    /// On the stack, so many bytes above the frame's CFA (below it when negative).
+    ///
+    /// The CFA is the caller's stack pointer after the function has returned: on amd64 the
+    /// address behind the return address. Arguments and their spill slots are at 0 and
+    /// above, locals below.
+    Frame(i64),
+    /// In a register, by DWARF's number (amd64: 0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi,
+    /// 6 rbp, 7 rsp, 8 to 15 r8 to r15, 17 to 32 xmm0 to xmm15).
+    Register(u16),
+    /// At a fixed link-time address.
+    Address(Addr),
+    /// A constant that is in no memory.
+    Constant(u64),
+    /// In several places.
+    Pieces(Vec<Piece>),
+    /// Somewhere, as told by an expression that Go does not write.
+    Unknown,
+}
+
+/// A part of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes into the variable.
+    pub offset: u64,
+    /// Size of the piece.
+    pub bytes: u64,
+    /// Where it is; never [`Place::Pieces`].
+    pub place: Place,
+}
+
+/// A place, and whether it only holds the pointer to the variable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    pub(super) is_pointer: bool,
+}
+
+/// The place that an expression tells. `is_frame_cfa` says that the function's frame base
+/// is its CFA, as Go's always is.
+pub(super) fn place(
+    expression: Expression<Reader<'_>>,
+    encoding: Encoding,
+    is_frame_cfa: bool,
+) -> Found {
+    let mut machine = Machine { is_frame_cfa, ..Machine::default() };
+    let mut operations = expression.operations(encoding);
+    for _ in 0..OPERATIONS_MAX {
+        match operations.next() {
+            Ok(Some(operation)) if machine.step(&operation) => {}
+            Ok(None) => return machine.found(),
+            Ok(Some(_)) | Err(_) => break,
+        }
+    }
+    Found { place: Place::Unknown, is_pointer: false }
+}
+
+/// Reports whether an expression is the CFA and nothing else.
+pub(super) fn is_cfa(expression: Expression<Reader<'_>>, encoding: Encoding) -> bool {
+    let mut operations = expression.operations(encoding);
+    matches!(operations.next(), Ok(Some(Operation::CallFrameCFA)))
+        && matches!(operations.next(), Ok(None))
+}
+
+#[derive(Default)]
+struct Machine {
+    is_frame_cfa: bool,
+    stack: Vec<Place>,
+    /// `DW_OP_deref` was the last operation.
+    is_pointer: bool,
+    pieces: Vec<Piece>,
+    /// Where the next piece begins.
+    offset: u64,
+}
+
+impl Machine {
+    /// Takes one operation; `false` when it, or what it leads to, has no name here.
+    fn step(&mut self, operation: &Operation<Reader<'_>>) -> bool {
+        if self.is_pointer {
+            return false;
+        }
+        match *operation {
+            Operation::CallFrameCFA => self.push(Place::Frame(0)),
+            Operation::FrameOffset { offset } if self.is_frame_cfa => {
+                self.push(Place::Frame(offset))
+            }
+            Operation::Register { register } => self.push(Place::Register(register.0)),
+            Operation::Address { address } => self.push(Place::Address(Addr(address))),
+            Operation::UnsignedConstant { value } => self.push(Place::Constant(value)),
+            Operation::SignedConstant { value } => self.push(Place::Constant(value as u64)),
+            Operation::PlusConstant { value } => self.push(Place::Constant(value)) && self.add(),
+            Operation::Plus => self.add(),
+            Operation::Deref { space: false, size: 8, .. } => {
+                self.is_pointer = true;
+                self.pieces.is_empty() && matches!(self.stack.last(), Some(Place::Frame(_)))
+            }
+            Operation::StackValue => matches!(self.stack.last(), Some(Place::Constant(_))),
+            Operation::Nop => true,
+            Operation::Piece { size_in_bits, bit_offset: None } => self.piece(size_in_bits),
+            _ => false,
+        }
+    }
+
+    fn push(&mut self, place: Place) -> bool {
+        self.stack.push(place);
+        self.stack.len() <= STACK_MAX
+    }
+
+    fn add(&mut self) -> bool {
+        let (Some(Place::Constant(number)), Some(base)) = (self.stack.pop(), self.stack.pop())
+        else {
+            return false;
+        };
+        let sum = match base {
+            Place::Frame(offset) => offset.checked_add(number as i64).map(Place::Frame),
+            Place::Address(addr) => Some(Place::Address(Addr(addr.0.wrapping_add(number)))),
+            Place::Constant(value) => Some(Place::Constant(value.wrapping_add(number))),
+            _ => None,
+        };
+        sum.is_some_and(|sum| self.push(sum))
+    }
+
+    fn piece(&mut self, size_in_bits: u64) -> bool {
+        let bytes = size_in_bits / 8;
+        let place = self.stack.pop().unwrap_or_default();
+        let end = self.offset.checked_add(bytes);
+        self.pieces.push(Piece { offset: self.offset, bytes, place });
+        self.offset = end.unwrap_or(0);
+        let is_whole = size_in_bits.is_multiple_of(8) && self.stack.is_empty();
+        end.is_some() && is_whole && self.pieces.len() <= PIECES_MAX
+    }
+
+    fn found(mut self) -> Found {
+        let last = self.stack.pop();
+        let place = match (self.pieces.is_empty(), last) {
+            (true, place) => place.unwrap_or_default(),
+            (false, Some(_)) => Place::Unknown,
+            (false, None) if self.pieces.iter().all(|piece| piece.place == Place::Nowhere) => {
+                Place::Nowhere
+            }
+            (false, None) => Place::Pieces(self.pieces),
+        };
+        Found { place, is_pointer: self.is_pointer }
+    }
+}
+
+/// Reports whether converting the entry cannot overflow; see [`is_sane`].
+pub(super) fn is_sane_range(entry: &RawRngListEntry<usize>) -> bool {
+    match *entry {
+        RawRngListEntry::BaseAddressx { addr } => is_sane(addr),
+        RawRngListEntry::StartxEndx { begin, end } => is_sane(begin) && is_sane(end),
+        RawRngListEntry::StartxLength { begin, .. } => is_sane(begin),
+        _ => true,
+    }
+}
+
+/// The same for a list of places.
+pub(super) fn is_sane_location(entry: &RawLocListEntry<Reader<'_>>) -> bool {
+    match *entry {
+        RawLocListEntry::BaseAddressx { addr } => is_sane(addr),
+        RawLocListEntry::StartxEndx { begin, end, .. } => is_sane(begin) && is_sane(end),
+        RawLocListEntry::StartxLength { begin, .. } => is_sane(begin),
+        _ => true,
+    }
+}
