@@ -12,6 +12,7 @@ pub mod compress;
 pub mod disasm;
 pub mod elf;
 mod foreign;
+pub mod goheap;
 pub mod goruntime;
 pub mod gotext;
 pub mod heapfile;

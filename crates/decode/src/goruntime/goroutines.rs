@@ -96,15 +96,20 @@ impl G {
     }
 
     fn state(&self) -> &'static str {
-        match self.status {
-            status::RUNNABLE => "runnable",
-            status::RUNNING => "running",
-            status::SYSCALL => "syscall",
-            status::WAITING | status::LEAKED => "waiting",
-            status::COPYSTACK => "copystack",
-            status::PREEMPTED => "preempted",
-            _ => "unknown",
-        }
+        state(self.status)
+    }
+}
+
+/// The word for a status without its scan bit.
+pub(crate) fn state(status: u32) -> &'static str {
+    match status {
+        status::RUNNABLE => "runnable",
+        status::RUNNING => "running",
+        status::SYSCALL => "syscall",
+        status::WAITING | status::LEAKED => "waiting",
+        status::COPYSTACK => "copystack",
+        status::PREEMPTED => "preempted",
+        _ => "unknown",
     }
 }
 

@@ -1,5 +1,7 @@
 //! A process's memory as bytes at hand: a core file, or a copy of a frozen process.
 
+use std::borrow::Cow;
+
 use model::Addr;
 
 use super::memory::{Memory, MemoryError};
@@ -26,10 +28,45 @@ impl<'a> MemoryImage<'a> {
         bytes.get(usize::try_from(addr.0 - start.0).ok()?..).filter(|tail| !tail.is_empty())
     }
 
+    /// An image of parts of one file, each as its first address and its place in the file.
+    /// Neighbours in both become one range, so that what spans them needs no copy: the
+    /// kernel splits a heap's mappings wherever their advice differs.
+    pub fn of_file(file: &'a [u8], mut parts: Vec<(Addr, std::ops::Range<usize>)>) -> Self {
+        parts.sort_by_key(|(start, _)| *start);
+        let mut merged: Vec<(Addr, std::ops::Range<usize>)> = Vec::new();
+        for (start, place) in parts {
+            match merged.last_mut() {
+                Some((first, last))
+                    if last.end == place.start
+                        && first.checked_add(last.len() as u64) == Some(start) =>
+                {
+                    last.end = place.end;
+                }
+                _ => merged.push((start, place)),
+            }
+        }
+        let bytes = |(start, place)| Some((start, file.get(place)?));
+        MemoryImage::new(merged.into_iter().filter_map(bytes).collect())
+    }
+
     /// `len` bytes at `addr`, if one range holds them all.
     #[inline]
     pub fn slice(&self, addr: Addr, len: u64) -> Option<&'a [u8]> {
         self.tail(addr)?.get(..usize::try_from(len).ok()?)
+    }
+
+    /// The same where several ranges lie end to end; those are copied.
+    pub fn joined(&self, addr: Addr, len: u64) -> Option<Cow<'a, [u8]>> {
+        if let Some(bytes) = self.slice(addr, len) {
+            return Some(Cow::Borrowed(bytes));
+        }
+        // Nothing is allocated for what is not there.
+        let end = addr.checked_add(len)?;
+        let mut at = addr;
+        while at < end {
+            at = at.checked_add(self.tail(at)?.len() as u64)?;
+        }
+        self.read_vec(addr, usize::try_from(len).ok()?).ok().map(Cow::Owned)
     }
 
     /// The ranges.
@@ -85,5 +122,17 @@ mod tests {
         assert!(image.read(Addr(u64::MAX), &mut buffer).is_err());
         assert_eq!(image.slice(Addr(48), 8), Some(&third[..]));
         assert_eq!(image.slice(Addr(30), 4), None);
+        assert_eq!(image.joined(Addr(30), 4).as_deref(), Some(&[1, 1, 2, 2][..]));
+        assert_eq!(image.joined(Addr(30), 1 << 50), None);
+    }
+
+    #[test]
+    fn neighbours_in_a_file_are_one_range() {
+        let file: Vec<u8> = (0..64).collect();
+        let parts = vec![(Addr(24), 16..32), (Addr(8), 0..16), (Addr(40), 40..48)];
+        let image = MemoryImage::of_file(&file, parts);
+        assert_eq!(image.ranges().len(), 2);
+        assert_eq!(image.slice(Addr(20), 8), Some(&file[12..20]));
+        assert_eq!(image.joined(Addr(38), 4).as_deref(), Some(&[30, 31, 40, 41][..]));
     }
 }

@@ -74,6 +74,12 @@ pub(super) const CLASS_SIZES: [u64; 68] = [
     32768,
 ];
 
+/// The size class that holds `bytes`; `None` beyond 32 KiB.
+pub(crate) fn class_size(bytes: u64) -> Option<u64> {
+    let index = CLASS_SIZES.partition_point(|size| *size < bytes);
+    CLASS_SIZES.get(index).copied()
+}
+
 /// The wait reasons of Go 1.21 to 1.25 with the release that added each; a value
 /// is an index into those the release has.
 const WAIT_REASONS_TO_1_25: [(u16, &str); 47] = [
@@ -178,7 +184,7 @@ const WAIT_REASONS: [&str; 47] = [
 ];
 
 /// The text of a wait reason in this release.
-pub(super) fn wait_reason(version: GoVersion, value: u8) -> Option<&'static str> {
+pub(crate) fn wait_reason(version: GoVersion, value: u8) -> Option<&'static str> {
     if version.minor >= 26 {
         return WAIT_REASONS.get(usize::from(value)).copied();
     }

@@ -16,6 +16,9 @@ pub use image::{MemoryImage, ThreadRegisters};
 pub use locate::Variables;
 pub use memory::{BlockCache, Memory, MemoryError};
 
+pub(crate) use goroutines::state as goroutine_state;
+pub(crate) use layout::{class_size, wait_reason};
+
 use model::{Addr, GoVersion};
 
 use crate::buildinfo::BuildInfo;
@@ -161,7 +164,8 @@ impl Binary {
         let text = bias.remove(Addr(word(176)?)).ok_or(RuntimeError::NoModuleData)?;
         let gofunc = word(layout::Layout::of(self.version).gofunc)?;
         let gofunc = bias.remove(Addr(gofunc)).ok_or(RuntimeError::NoModuleData)?;
-        let mut attached = Attached { bias, text, gofunc, variables: self.variables };
+        let mut attached =
+            Attached { bias, text, gofunc, module_data: module, variables: self.variables };
         if attached.variables.mbuckets.is_none() || attached.variables.allgs.is_none() {
             let elf = Elf::parse(file)?;
             let table = self.table(&elf, &attached)?;
@@ -247,8 +251,21 @@ pub struct Attached {
     pub bias: Bias,
     text: Addr,
     gofunc: Addr,
+    /// `runtime.firstmoduledata`, where it is now.
+    pub(crate) module_data: Addr,
     /// The runtime's variables.
     pub variables: Variables,
+}
+
+impl Attached {
+    /// Where a variable is now.
+    pub(crate) fn variable(
+        &self,
+        addr: Option<Addr>,
+        name: &'static str,
+    ) -> Result<Addr, RuntimeError> {
+        addr.and_then(|addr| self.bias.apply(addr)).ok_or(RuntimeError::NotFound(name))
+    }
 }
 
 /// A running Go program.

@@ -281,6 +281,33 @@ impl<'a> Func<'a> {
         u32::try_from(line).ok()
     }
 
+    /// Bytes of the arguments and results on the caller's stack; `None` for the few
+    /// functions of reflect that take any.
+    pub(crate) fn args_size(&self) -> Option<u32> {
+        self.record.i32(8).and_then(|size| u32::try_from(size).ok())
+    }
+
+    /// Offset from the entry of the code that runs deferred calls; 0 = none.
+    pub(crate) fn deferreturn(&self) -> u32 {
+        self.record.u32(12).unwrap_or(0)
+    }
+
+    /// Reports whether stacks end here (`abi.FuncFlagTopFrame`).
+    pub(crate) fn is_top_frame(&self) -> bool {
+        self.record.u8(41).is_some_and(|flags| flags & 1 != 0)
+    }
+
+    /// Value of a PCDATA table at `pc`; -1 where the function has none.
+    pub(crate) fn pcdata(&self, index: u32, pc: Addr) -> i32 {
+        let table = self.pcdata_table(index);
+        table.and_then(|table| self.table.value_at(table, self.entry, pc)).unwrap_or(-1)
+    }
+
+    /// The bytes of a FUNCDATA table, to the end of all of them.
+    pub(crate) fn funcdata_bytes(&self, index: u8) -> Option<&'a [u8]> {
+        self.table.gofunc.0.get(self.funcdata(index)?..)
+    }
+
     fn inlined_call(&self, pc: Addr) -> Option<InlinedCall> {
         let tree = self.funcdata(FUNCDATA_INL_TREE)?;
         let table = self.pcdata_table(PCDATA_INL_TREE_INDEX)?;

@@ -1,0 +1,129 @@
+//! Struct offsets of the memory allocator and the collector, by Go release.
+//!
+//! Produced by `fixtures/layout/dump.go` from the DWARF of a program built with each
+//! release from 1.21 to 1.27.
+
+use model::GoVersion;
+
+/// Offsets in bytes on 64-bit Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Minor release.
+    pub(super) minor: u16,
+    /// runtime.mspan: `nelems` and `freeindex` are words before 1.22, 16 bits after.
+    pub(super) nelems: usize,
+    pub(super) alloc_bits: usize,
+    pub(super) gcmark_bits: usize,
+    pub(super) sweepgen: usize,
+    pub(super) spanclass: usize,
+    pub(super) state: usize,
+    pub(super) is_user_arena: usize,
+    pub(super) elemsize: usize,
+    pub(super) specials: usize,
+    /// `largeType`; 0 before allocation headers (1.22).
+    pub(super) large_type: usize,
+    pub(super) span_size: usize,
+    /// runtime.mheap
+    pub(super) arenas: u64,
+    /// runtime.moduledata
+    pub(super) etypes: u64,
+    pub(super) rodata: u64,
+    pub(super) gofunc: u64,
+    pub(super) gcdatamask: u64,
+    pub(super) next_module: u64,
+    /// runtime.special: `kind`; what follows the header.
+    pub(super) special_kind: u64,
+    pub(super) special_end: u64,
+    /// Kinds of specials; 0 where the release has none.
+    pub(super) kind_finalizer: u8,
+    pub(super) kind_weak_handle: u8,
+    pub(super) kind_profile: u8,
+    pub(super) kind_cleanup: u8,
+    /// runtime.g
+    pub(super) sched_ctxt: u64,
+    pub(super) syscall_sp: u64,
+    pub(super) status: u64,
+    pub(super) goid: u64,
+    pub(super) g_m: u64,
+    /// runtime.m
+    pub(super) procid: u64,
+    /// runtime._defer: `heap` and `link`.
+    pub(super) defer_heap: u64,
+    pub(super) defer_link: u64,
+    /// runtime.hchan: `elemtype`.
+    pub(super) chan_elem: usize,
+}
+
+impl Layout {
+    pub(super) fn of(version: GoVersion) -> Layout {
+        let minor = version.minor;
+        // 1.22 made nelems and freeindex 16 bits wide and put them in one word.
+        let shift = if minor == 21 { 8 } else { 0 };
+        let next_module = match minor {
+            ..=22 => 584,
+            23..=25 => 576,
+            26 => 584,
+            _ => 560,
+        };
+        let gcdatamask = match minor {
+            ..=25 => 536,
+            26 => 544,
+            _ => 520,
+        };
+        let (kind_finalizer, kind_weak_handle, kind_profile, kind_cleanup) = match minor {
+            ..=22 => (1, 0, 2, 0),
+            23 => (1, 2, 3, 0),
+            24 => (1, 2, 3, 6),
+            _ => (2, 3, 4, 7),
+        };
+        let status = if matches!(minor, 23 | 24) { 152 } else { 144 };
+        Layout {
+            minor,
+            nelems: if minor == 21 { 56 } else { 50 },
+            alloc_bits: 64 + shift,
+            gcmark_bits: 72 + shift,
+            sweepgen: 88 + shift,
+            spanclass: 98 + shift,
+            state: 99 + shift,
+            is_user_arena: 101 + shift,
+            elemsize: 104 + shift,
+            specials: 128 + shift,
+            large_type: if minor == 21 { 0 } else { 152 },
+            span_size: if minor == 21 { 168 } else { 160 },
+            arenas: if minor == 21 { 65944 } else { 66008 },
+            etypes: if minor >= 27 { 312 } else { 304 },
+            rodata: if minor >= 27 { 336 } else { 312 },
+            gofunc: if minor >= 27 { 344 } else { 320 },
+            gcdatamask,
+            next_module,
+            special_kind: if minor >= 24 { 16 } else { 10 },
+            special_end: if minor >= 24 { 24 } else { 16 },
+            kind_finalizer,
+            kind_weak_handle,
+            kind_profile,
+            kind_cleanup,
+            sched_ctxt: 80,
+            syscall_sp: if minor >= 25 { 104 } else { 112 },
+            status,
+            goid: status + 8,
+            g_m: 48,
+            procid: if minor >= 25 { 64 } else { 72 },
+            defer_heap: u64::from(minor == 21),
+            defer_link: if minor == 21 { 40 } else { 32 },
+            chan_elem: if minor >= 23 { 40 } else { 32 },
+        }
+    }
+}
+
+/// `_PageSize`.
+pub(super) const PAGE: u64 = 8192;
+/// `heapArenaBytes`.
+pub(super) const ARENA: u64 = 64 << 20;
+/// Largest element whose pointer bitmap lies in its span (`minSizeForMallocHeader`).
+pub(super) const BITMAP_MAX: u64 = 512;
+/// `mallocHeaderSize`.
+pub(super) const HEADER: u64 = 8;
+/// Offset of `marks` in `spanInlineMarkBits`, and its size.
+pub(super) const INLINE_MARKS: (u64, u64) = (64, 128);
+/// Offset of `pageUseSpanInlineMarkBits` in `heapArena`.
+pub(super) const ARENA_INLINE_BITS: u64 = 68608;
