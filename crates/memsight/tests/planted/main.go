@@ -1,0 +1,79 @@
+// Planted builds structures that are each held by one variable, says how many bytes the
+// runtime counts for each, and waits. Whoever reads its heap must find the same.
+//
+// Usage: planted [-dump FILE] [-scale N]; it ends when its standard input closes.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+)
+
+// What is planted: who holds it, and how much the heap grew by it.
+type planting struct {
+	Root  string `json:"root"`
+	Bytes uint64 `json:"bytes"`
+	// A type on the way from the root, and one of the objects that are kept alive.
+	Type string `json:"type"`
+}
+
+var plantings = make([]planting, 0, 128)
+
+func heapAlloc() uint64 {
+	// Twice, so that what the first one finalizes is gone too.
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// plant runs build and notes by how much the live heap grew.
+func plant(root, typ string, build func()) {
+	before := heapAlloc()
+	build()
+	after := heapAlloc()
+	plantings = append(plantings, planting{root, after - before, typ})
+}
+
+var scale = flag.Int("scale", 100, "how much of everything")
+
+func main() {
+	dump := flag.String("dump", "", "write a heap dump here")
+	flag.Parse()
+	// The first use of these allocates what stays.
+	fmt.Fprintln(io.Discard, json.NewEncoder(io.Discard).Encode(plantings))
+	plant("", "", func() { linkedList = &node{} })
+	plantings, linkedList = plantings[:0], nil
+	plantData()
+	plantRuntime()
+	for _, more := range plantMore {
+		more()
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(plantings); err != nil {
+		panic(err)
+	}
+	debug.SetGCPercent(-1)
+	heapAlloc()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	if *dump != "" {
+		file, err := os.Create(*dump)
+		if err != nil {
+			panic(err)
+		}
+		debug.WriteHeapDump(file.Fd())
+		file.Close()
+	}
+	const line = `{"version":%q,"heap_alloc":%d,"heap_objects":%d,"heap_in_use":%d,"num_gc":%d}`
+	fmt.Printf(line+"\n", runtime.Version(), stats.HeapAlloc, stats.HeapObjects, stats.HeapInuse, stats.NumGC)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// More of them, by release and experiment.
+var plantMore []func()

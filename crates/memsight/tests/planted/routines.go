@@ -1,0 +1,94 @@
+package main
+
+import (
+	"runtime"
+	"time"
+)
+
+type onlyStack struct {
+	items []*item
+	n     [3]int
+}
+
+//go:noinline
+func use(o *onlyStack) {
+	if o.n[0] == 12345 {
+		println(o)
+	}
+}
+
+// The slice is held by a variable of the frame.
+//
+//go:noinline
+func heldByLocal(items []*item, ready, done chan int) {
+	ready <- 1
+	<-done
+	runtime.KeepAlive(items)
+}
+
+// The slice is held by a struct that lies on the stack and is used by its address.
+//
+//go:noinline
+func heldByStackObject(items []*item, ready, done chan int) {
+	object := onlyStack{items: items}
+	items = nil
+	use(&object)
+	ready <- 1
+	<-done
+	use(&object)
+}
+
+// The slice is held by a deferred call alone.
+//
+//go:noinline
+func heldByDefer(items []*item, ready, done chan int) {
+	defer func() { runtime.KeepAlive(items) }()
+	ready <- 1
+	<-done
+}
+
+// It never waits: it is frozen at any instruction.
+//
+//go:noinline
+func heldWhileRunning(items []*item, ready, done chan int) {
+	ready <- 1
+	for sum := 0; ; sum++ {
+		if len(items) == 0 || sum < 0 {
+			<-done
+		}
+	}
+}
+
+var (
+	never  = make(chan int)
+	timer  *time.Timer
+	target *order
+)
+
+// start hands what build makes to a goroutine that alone keeps it.
+func start(function string, routine func([]*item, chan int, chan int)) {
+	ready := make(chan int, 1)
+	var items []*item
+	plant(function, "main.item", func() { items = newItems(*scale) })
+	go routine(items, ready, never)
+	items = nil
+	<-ready
+	// It goes on from here to where it waits.
+	time.Sleep(time.Millisecond)
+}
+
+func plantRuntime() {
+	start("goroutine main.heldByLocal", heldByLocal)
+	start("goroutine main.heldByStackObject", heldByStackObject)
+	start("goroutine main.heldByDefer", heldByDefer)
+	plant("runtime.allp", "main.item", func() {
+		items := newItems(*scale)
+		timer = time.AfterFunc(1000*time.Hour, func() { runtime.KeepAlive(items) })
+	})
+	// The timer itself is a variable's, so that only its function is the runtime's.
+	plant("finalizers", "main.item", func() {
+		target = &order{}
+		items := newItems(*scale)
+		runtime.SetFinalizer(target, func(*order) { runtime.KeepAlive(items) })
+	})
+}
