@@ -4,6 +4,8 @@
 //! It takes the file's bytes (usually a memory map) and touches only what is
 //! asked for. Section and segment counts are bounded; nothing is trusted.
 
+pub mod core;
+
 use model::Addr;
 
 use crate::bytes::Bytes;
@@ -18,6 +20,9 @@ pub enum ElfError {
     /// 32-bit or big-endian.
     #[error("{0} ELF files are not supported; memsight reads 64-bit little-endian ones")]
     Unsupported(&'static str),
+    /// It is an executable or a library.
+    #[error("an ELF file, but no core file")]
+    NotCore,
     /// A table lies outside the file.
     #[error("damaged ELF file: {what} at offset {offset:#x} lies outside the file")]
     Truncated {
