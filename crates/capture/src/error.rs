@@ -33,6 +33,16 @@ pub enum CaptureError {
         /// What was tried.
         what: &'static str,
     },
+    /// It could be done, but would harm the process or cannot work on it now.
+    #[error("process {pid}: {reason}")]
+    Refused {
+        /// The process.
+        pid: u32,
+        /// Why.
+        reason: String,
+        /// What to do instead.
+        advice: Option<&'static str>,
+    },
     /// It is no Go program memsight can read.
     #[error("process {pid}: {source}")]
     Runtime {
@@ -109,6 +119,7 @@ impl CaptureError {
             CaptureError::Denied { .. } => {
                 "run as the same user, or with CAP_SYS_PTRACE (sudo); memsight doctor says more"
             }
+            CaptureError::Refused { advice, .. } => (*advice)?,
             CaptureError::Runtime { source: RuntimeError::ProfilingDisabled, .. } => {
                 "use --enable-profiling to switch sampling on in the running process (restored \
                  on exit), or import net/http/pprof or call runtime/pprof.Lookup in the program"

@@ -31,7 +31,11 @@ impl Image {
     /// # Errors
     /// When it cannot be opened, is empty, or no regular file.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Image> {
-        let file = File::open(path)?;
+        Image::of_file(&File::open(path)?)
+    }
+
+    /// Maps an open file.
+    pub(crate) fn of_file(file: &File) -> io::Result<Image> {
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

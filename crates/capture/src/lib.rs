@@ -1,7 +1,7 @@
 //! The live machine: processes and their memory, kernel signals, pprof endpoints.
 //!
 //! Everything that touches the operating system unsafely is in this crate. Nothing
-//! here changes a target but [`profiling`], which is asked for by name.
+//! here changes a target but [`profiling`] and [`snapshot`], which are asked for by name.
 
 pub mod doctor;
 mod error;
@@ -11,7 +11,9 @@ mod image;
 mod live;
 mod memory;
 pub mod profiling;
+mod scratch;
 pub mod signals;
+pub mod snapshot;
 
 pub use error::{CaptureError, ErrorKind};
 pub use find::{GoProcess, Readable};
