@@ -75,11 +75,18 @@ pub(super) struct Reading<'r, 'a> {
     pub(super) budget: Budget,
 }
 
-/// The variables of the function whose entry is at `function`, seen from `pc`.
-pub(super) fn locals(reading: &Reading<'_, '_>, function: usize, pc: u64) -> Vec<Local> {
+/// The variables of the function whose entry is at `function`, seen from `pc`; while the call
+/// that returns to `behind` runs.
+pub(super) fn locals(
+    reading: &Reading<'_, '_>,
+    function: usize,
+    pc: u64,
+    behind: Option<u64>,
+) -> Vec<Local> {
     let mut walker = Walker {
         reading,
         pc,
+        behind,
         budget: LIST_ENTRIES_MAX,
         is_frame_cfa: false,
         scopes: Vec::new(),
@@ -107,6 +114,7 @@ pub(super) fn captures(reading: &Reading<'_, '_>, function: usize) -> Vec<Captur
 struct Walker<'w, 'r, 'a> {
     reading: &'w Reading<'r, 'a>,
     pc: u64,
+    behind: Option<u64>,
     /// List entries that may still be read.
     budget: usize,
     is_frame_cfa: bool,
@@ -185,12 +193,18 @@ impl<'r> Walker<'_, 'r, '_> {
     }
 
     fn place(&mut self, entry: &Entry<'r>) -> Found {
+        let found = self.place_at(entry, self.pc);
+        let Some(behind) = self.behind else { return found };
+        let is_list = matches!(entry.location, Some(Location::List(_)));
+        let other = if is_list { self.place_at(entry, behind).place } else { Place::Nowhere };
+        Found { place: found.place.during_call(&other), ..found }
+    }
+
+    fn place_at(&mut self, entry: &Entry<'r>, pc: u64) -> Found {
         let Reading { sections, unit, .. } = *self.reading;
         let expression = match entry.location {
             Some(Location::Everywhere(expression)) => Some(expression),
-            Some(Location::List(list)) => {
-                unit.expression_at(sections, list, self.pc, &mut self.budget)
-            }
+            Some(Location::List(list)) => unit.expression_at(sections, list, pc, &mut self.budget),
             None => None,
         };
         let place = |expression| place(expression, unit.encoding(), self.is_frame_cfa);

@@ -102,15 +102,24 @@ impl<'a> Variables<'a> {
     /// The parameters and locals of the function that holds `pc`, and of the functions that
     /// are inlined there, in the order of the debug information: outer blocks first.
     ///
-    /// For the frame of a caller `pc` must be its return address minus one: the variables at
-    /// the return address may be others already. Reads the entries of one function, so the
-    /// answer for an address should be kept.
+    /// `pc` is the next instruction of a thread that was interrupted there. For frames that
+    /// called something use [`Variables::locals_of_caller`]. Reads the entries of one
+    /// function, so the answer for an address should be kept.
     pub fn locals_at(&self, pc: Addr) -> Vec<Local> {
-        self.at(pc, |reading, function| locals::locals(reading, function, pc.0))
+        self.at(pc, |reading, function| locals::locals(reading, function, pc.0, None))
     }
 
-    /// What closures whose code is at `code` captured, by offset: since Go 1.23, and not
-    /// for closures that are also inlined somewhere (their entries tell no offsets).
+    /// The same for a frame that waits for a call to return to `return_address`. No place is
+    /// a register: the call may have overwritten them all.
+    pub fn locals_of_caller(&self, return_address: Addr) -> Vec<Local> {
+        let Some(call) = return_address.0.checked_sub(1) else { return Vec::new() };
+        let behind = Some(return_address.0);
+        self.at(Addr(call), |reading, function| locals::locals(reading, function, call, behind))
+    }
+
+    /// What closures whose code is at `code` captured, by offset: since Go 1.23, and neither
+    /// for closures that are also inlined somewhere (their entries tell no offsets) nor for
+    /// variables that the optimiser took apart.
     pub fn captures(&self, code: Addr) -> Vec<Capture> {
         self.at(code, locals::captures)
     }

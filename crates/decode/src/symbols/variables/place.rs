@@ -26,6 +26,10 @@ pub enum Place {
     /// The CFA is the caller's stack pointer after the function has returned: on amd64 the
     /// address behind the return address. Arguments and their spill slots are at 0 and
     /// above, locals below.
+    ///
+    /// Of a string, slice, interface or small structure of which the optimiser has kept one
+    /// word only, Go tells this word's place as if it was that of the whole. So what lies
+    /// here should be believed only where the stack map agrees.
     Frame(i64),
     /// In a register, by DWARF's number (amd64: 0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi,
     /// 6 rbp, 7 rsp, 8 to 15 r8 to r15, 17 to 32 xmm0 to xmm15).
@@ -49,6 +53,39 @@ pub struct Piece {
     pub bytes: u64,
     /// Where it is; never [`Place::Pieces`].
     pub place: Place,
+}
+
+impl Place {
+    /// The place while a call runs. Go has no registers that calls preserve, yet lists a
+    /// register as the place up to the end of the call; where the variable lies right behind
+    /// it, it must lie meanwhile.
+    pub(super) fn during_call(self, behind: &Place) -> Place {
+        match (self, behind) {
+            (Place::Register(_), Place::Register(_) | Place::Pieces(_)) => Place::Nowhere,
+            (Place::Register(_), _) => behind.clone(),
+            (Place::Pieces(pieces), Place::Pieces(others)) => {
+                let other = |piece: &Piece| {
+                    let same =
+                        |other: &&Piece| (other.offset, other.bytes) == (piece.offset, piece.bytes);
+                    others.iter().find(same).map(|other| &other.place).unwrap_or(&Place::Nowhere)
+                };
+                pieces_or_nowhere(pieces, |piece| piece.place.clone().during_call(other(piece)))
+            }
+            (Place::Pieces(pieces), _) => {
+                pieces_or_nowhere(pieces, |piece| piece.place.clone().during_call(&Place::Nowhere))
+            }
+            (place, _) => place,
+        }
+    }
+}
+
+/// The pieces with their places changed.
+fn pieces_or_nowhere(mut pieces: Vec<Piece>, change: impl Fn(&Piece) -> Place) -> Place {
+    for piece in &mut pieces {
+        piece.place = change(piece);
+    }
+    let is_nowhere = pieces.iter().all(|piece| piece.place == Place::Nowhere);
+    if is_nowhere { Place::Nowhere } else { Place::Pieces(pieces) }
 }
 
 /// A place, and whether it only holds the pointer to the variable.
@@ -157,10 +194,7 @@ impl Machine {
         let place = match (self.pieces.is_empty(), last) {
             (true, place) => place.unwrap_or_default(),
             (false, Some(_)) => Place::Unknown,
-            (false, None) if self.pieces.iter().all(|piece| piece.place == Place::Nowhere) => {
-                Place::Nowhere
-            }
-            (false, None) => Place::Pieces(self.pieces),
+            (false, None) => pieces_or_nowhere(self.pieces, |piece| piece.place.clone()),
         };
         Found { place, is_pointer: self.is_pointer }
     }

@@ -240,10 +240,19 @@ impl<'d> Decoder<'d, '_> {
             name: entry.name(),
             bytes: self.size(&entry).unwrap_or(0),
             kind: self.kind(&entry).unwrap_or_default(),
-            // The linker sees to it that no type has the offset 0.
-            runtime_type: entry.runtime_type.filter(|at| *at != 0).map(RuntimeTypeOffset),
+            runtime_type: self.runtime_type(&entry),
             dictionary_index,
         })
+    }
+
+    fn runtime_type(&self, entry: &Entry<'d>) -> Option<RuntimeTypeOffset> {
+        // Up to Go 1.22 the linker tells the address of this one instead.
+        let version = self.units.holding(entry.offset)?.encoding().version;
+        if version <= 4 && entry.tag == dw::DW_TAG_base_type && entry.name == Some(b"uintptr") {
+            return None;
+        }
+        // The linker sees to it that no type has the offset 0.
+        entry.runtime_type.filter(|at| *at != 0).map(RuntimeTypeOffset)
     }
 
     fn kind(&self, entry: &Entry<'d>) -> Option<TypeKind> {
