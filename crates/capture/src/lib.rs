@@ -6,6 +6,7 @@
 pub mod doctor;
 mod error;
 pub mod find;
+mod graph;
 pub mod http;
 mod image;
 mod live;

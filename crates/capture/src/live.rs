@@ -173,6 +173,20 @@ impl ProcessTarget {
         &self.binary
     }
 
+    /// What the process is.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// The bytes of its executable.
+    pub(crate) fn executable(&self) -> &[u8] {
+        self.image.as_ref()
+    }
+
     /// Where runtime.MemProfileRate lies and what it holds.
     ///
     /// # Errors

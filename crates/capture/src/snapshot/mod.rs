@@ -146,12 +146,11 @@ impl Frozen {
 
     /// The memory.
     pub fn image(&self) -> MemoryImage<'_> {
-        let bytes = self.copied.image.as_ref();
-        let range = |range: &copy::Range| {
-            let (offset, len) = (range.offset as usize, range.len as usize);
-            bytes.get(offset..).and_then(|tail| tail.get(..len)).map(|bytes| (range.start, bytes))
-        };
-        MemoryImage::new(self.copied.ranges.iter().filter_map(range).collect())
+        let parts = self.copied.ranges.iter().map(|range| {
+            let from = range.offset as usize;
+            (range.start, from..from.saturating_add(range.len as usize))
+        });
+        MemoryImage::of_file(self.copied.image.as_ref(), parts.collect())
     }
 
     /// The ranges of the memory, in address order.
