@@ -361,8 +361,28 @@ impl<'a, 'm> TypeTable<'a, 'm> {
     fn captures(&self, pc: u64) -> Vec<debug::Capture> {
         let Some(debug) = self.debug else { return Vec::new() };
         let linked = pc.checked_sub(self.bias).map(model::Addr);
-        let captures = linked.map(|pc| debug.captures(pc)).unwrap_or_default();
+        let mut captures = linked.map(|pc| debug.captures(pc)).unwrap_or_default();
+        if captures.is_empty() {
+            captures.extend(self.receiver(debug, pc));
+        }
         captures.into_iter().filter(|capture| capture.offset < 1 << 16).collect()
+    }
+
+    /// What a method value (`x.Method` as a function) captured: debug information tells it
+    /// of the method, not of the closure.
+    fn receiver(&self, debug: &Variables<'_>, pc: u64) -> Option<debug::Capture> {
+        let name = self.go.function(pc)?;
+        let method = name.strip_suffix("-fm")?;
+        let table = self.go.modules.first()?.table.as_ref()?;
+        let entry = table.funcs_named(&[method]).first().copied().flatten()?.entry;
+        let locals = debug.locals_at(model::Addr(entry.0.checked_sub(self.bias)?));
+        let receiver = locals.into_iter().find(|local| local.is_parameter && !local.is_result)?;
+        Some(debug::Capture {
+            name: receiver.name,
+            offset: 8,
+            type_id: receiver.type_id,
+            is_by_reference: false,
+        })
     }
 
     fn debug_parts(&mut self, id: debug::TypeId, at: u64, depth: u32, parts: &mut Vec<Part>) {
