@@ -9,6 +9,7 @@ pub mod diagnose;
 pub mod forecast;
 pub mod goroutines;
 pub mod growth;
+pub mod heap;
 pub mod layout;
 pub mod level;
 pub mod names;
