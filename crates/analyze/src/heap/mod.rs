@@ -5,7 +5,10 @@
 //! them panic. Graphs of tens of millions of objects are normal, so whatever costs bytes
 //! an object says so.
 
+pub mod around;
 pub mod dominators;
+pub mod profile;
+pub mod select;
 pub mod verify;
 
 use model::heap::{HeapGraph, HolderId, ObjectId};
