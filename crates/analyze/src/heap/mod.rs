@@ -9,6 +9,7 @@ pub mod around;
 pub mod dominators;
 pub mod profile;
 pub mod select;
+pub mod tree;
 pub mod verify;
 
 use model::heap::{HeapGraph, HolderId, ObjectId};
