@@ -7,9 +7,11 @@
 
 pub mod around;
 pub mod dominators;
-pub mod profile;
-pub mod select;
-pub mod tree;
+pub mod histogram;
+pub mod names;
+pub mod retained;
+pub mod roots;
+pub mod summary;
 pub mod verify;
 
 use model::heap::{HeapGraph, HolderId, ObjectId};
@@ -77,6 +79,12 @@ impl<'g> Links<'g> {
     /// The node above all holders.
     pub(crate) fn root(&self) -> u32 {
         self.len() as u32 - 1
+    }
+
+    /// Where an object's row begins, to have read it early; any number for other nodes.
+    #[inline]
+    pub(crate) fn first_of(&self, node: u32) -> u32 {
+        self.graph.edges.first.get(node as usize).copied().unwrap_or(0)
     }
 
     /// What a node points to.

@@ -238,6 +238,12 @@ impl Dominators {
         self.sizes.before(get(&self.end, number)) - self.sizes.before(number)
     }
 
+    /// Bytes of the node itself.
+    #[inline]
+    pub(super) fn bytes_at(&self, number: u32) -> u64 {
+        self.sizes.before(number + 1) - self.sizes.before(number)
+    }
+
     pub(super) fn children_at(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
         let mut range = self.range(number);
         range.start += 1;

@@ -1,6 +1,7 @@
 //! Graphs for tests: drawn by hand, at random, and large ones.
 
 mod dominators;
+mod tables;
 
 use model::heap::{
     Edges, Field, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed, ObjectId, Objects,
