@@ -1,5 +1,7 @@
 //! The command line, as clap types. Nothing here does work.
 
+pub(crate) mod heap;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ Examples:
   memsight diagnose 4242                   watch pid 4242 for a minute, then the verdict
   memsight diagnose http://localhost:6060  the same through its pprof endpoint
   memsight top name:checkout               who allocated what is in use, right now
+  memsight heap why shop.heap main.Order   what keeps the orders in a heap snapshot alive
   memsight serve --all-go                  watch every Go process; pages on http://127.0.0.1:7171
 
 Exit codes: 0 done, 1 the check found a problem, 2 bad usage or input, 3 not permitted,
@@ -65,6 +68,12 @@ pub(crate) enum Command {
     },
     /// Converts a profile to another format.
     Convert(ConvertArgs),
+    /// Which objects a heap holds, and what keeps them alive.
+    Heap {
+        /// What to ask.
+        #[command(subcommand)]
+        command: heap::HeapCommand,
+    },
     /// Lists goroutines of a live process, grouped by stack.
     Goroutines(GoroutinesArgs),
     /// Shows the Go runtime's own memory figures of a live process.

@@ -1,6 +1,7 @@
 //! The memsight command line: parses arguments, calls the libraries, prints.
 
 mod args;
+mod atomic;
 mod commands;
 mod failure;
 mod files;
@@ -49,6 +50,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pprof { args } => pprof::subcommand(&args),
         Command::Diff(args) => commands::profile::diff(&args),
         Command::Convert(args) => commands::profile::convert(&args),
+        Command::Heap { command } => commands::heap::run(&command, paint),
         Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),
         Command::Runtime(args) => commands::runtime::runtime(&args),
         Command::Serve(args) => commands::serve::run(&args, paint),

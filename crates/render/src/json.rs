@@ -13,6 +13,11 @@ pub fn integer(number: i64) -> Value {
     if number.unsigned_abs() <= 1 << 53 { number.into() } else { number.to_string().into() }
 }
 
+/// As [`integer`], of a number without sign.
+pub fn unsigned(number: u64) -> Value {
+    if number <= 1 << 53 { number.into() } else { number.to_string().into() }
+}
+
 /// `{"estimate", "low", "high"}`; an unbounded end is null.
 pub fn interval(interval: Interval) -> Value {
     json!({

@@ -3,6 +3,7 @@
 
 pub mod diagnosis;
 pub mod goroutines;
+pub mod heap;
 pub mod json;
 pub mod observation;
 pub mod paint;

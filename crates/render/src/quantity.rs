@@ -13,6 +13,11 @@ pub fn text(value: i64, unit: &str) -> String {
     }
 }
 
+/// A number of things: `1,234`.
+pub fn count(number: u64) -> String {
+    grouped(number)
+}
+
 /// A change: as [`text`], with a plus sign where it grows.
 pub fn change(value: i64, unit: &str) -> String {
     let plus = if value > 0 { "+" } else { "" };

@@ -1,0 +1,57 @@
+//! `memsight heap`: which objects a heap holds, and what keeps them alive.
+
+mod dominators;
+mod export;
+mod snapshot;
+mod source;
+mod tables;
+mod verify;
+
+use std::process::ExitCode;
+
+use analyze::heap::Dominators;
+use analyze::heap::select::SelectError;
+use model::HeapGraph;
+use render::paint::Paint;
+use render::quantity::count;
+
+use crate::args::heap::HeapCommand;
+use crate::failure::Failure;
+use crate::terminal::Progress;
+
+/// Runs one of the commands.
+pub(crate) fn run(command: &HeapCommand, paint: Paint) -> Result<ExitCode, Failure> {
+    match command {
+        HeapCommand::Snapshot(args) => snapshot::run(args),
+        HeapCommand::Summary(args) => tables::summary(args, paint),
+        HeapCommand::Histogram(args) => tables::histogram(args),
+        HeapCommand::Roots(args) => tables::roots(args),
+        HeapCommand::Dominators(args) => dominators::run(args, paint),
+        HeapCommand::Export(args) => export::run(args),
+        HeapCommand::Verify(args) => verify::run(args),
+        HeapCommand::Why(_)
+        | HeapCommand::Leaks(_)
+        | HeapCommand::Waste(_)
+        | HeapCommand::Diff(_)
+        | HeapCommand::Query(_) => Err(Failure::usage("this command cannot answer yet")),
+    }
+}
+
+/// Computes the dominators; says so on a terminal, because it can take seconds.
+fn dominators(graph: &HeapGraph<'_>) -> Dominators {
+    let mut progress = Progress::new();
+    progress.show(&format!("what {} objects retain", count(graph.len() as u64)));
+    Dominators::of(graph)
+}
+
+/// What was not found, with names like it.
+fn not_found(error: &SelectError) -> Failure {
+    let failure = Failure::usage(error);
+    match error {
+        SelectError::Unknown { near, .. } if !near.is_empty() => {
+            failure.next(format!("similar names: {}", near.join(", ")))
+        }
+        SelectError::Unknown { .. } => failure.next("`memsight heap histogram` lists the types"),
+        _ => failure,
+    }
+}

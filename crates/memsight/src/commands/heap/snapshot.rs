@@ -1,0 +1,44 @@
+//! `memsight heap snapshot`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use decode::heapfile;
+use model::{Bytes, HeapGraph};
+use serde_json::json;
+
+use super::source::Heap;
+use crate::args::heap::SnapshotArgs;
+use crate::atomic;
+use crate::failure::Failure;
+use crate::terminal::{Progress, print};
+
+/// Takes a heap and writes it as a snapshot file.
+pub(crate) fn run(args: &SnapshotArgs) -> Result<ExitCode, Failure> {
+    Heap::open(&args.source)?.with(|graph| write(graph, args))
+}
+
+fn write(graph: &HeapGraph<'_>, args: &SnapshotArgs) -> Result<ExitCode, Failure> {
+    let mut progress = Progress::new();
+    progress.show(&format!("{}: writing {} objects", args.output.display(), graph.len()));
+    let bytes = atomic::create(&args.output, |out| heapfile::write(graph, out))
+        .with_context(|| args.output.display().to_string())?;
+    drop(progress);
+    if args.json {
+        let value = json!({
+            "file": args.output.display().to_string(),
+            "bytes": bytes,
+            "objects": graph.len(),
+            "pointers": graph.edges.len(),
+            "method": graph.source.method,
+            "runtime": graph.source.runtime,
+            "pause_seconds": graph.source.pause_nanos.map(|nanos| nanos as f64 / 1e9),
+            "warnings": graph.warnings,
+        });
+        print(format!("{value:#}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = args.output.display();
+    print(format!("{file}: {} objects, {}\n", graph.len(), Bytes(bytes)))?;
+    Ok(ExitCode::SUCCESS)
+}

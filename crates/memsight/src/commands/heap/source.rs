@@ -1,0 +1,125 @@
+//! Where a heap comes from: a file, told by its content, or a running program.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context;
+use capture::Image;
+use decode::heapfile::{self, Verify};
+use model::{HeapGraph, TargetSpec};
+
+use crate::failure::Failure;
+use crate::terminal::Progress;
+
+/// Bytes at the front of a file that tell its kind.
+const HEAD_BYTES: u64 = 64;
+
+/// A heap at hand.
+pub(crate) enum Heap {
+    /// A snapshot file, whose columns are used where they lie.
+    Mapped {
+        /// As it was named.
+        name: String,
+        /// Its bytes.
+        image: Image,
+    },
+    /// A graph made from something else.
+    #[expect(dead_code, reason = "other formats come next")]
+    Read(Box<HeapGraph<'static>>),
+}
+
+/// Kinds of files that hold a heap, or are taken for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileKind {
+    Snapshot,
+    Hprof,
+    Gzip,
+    HeapDump,
+    Core,
+    Other,
+}
+
+impl FileKind {
+    fn of(head: &[u8]) -> FileKind {
+        const ELF: &[u8] = b"\x7fELF";
+        /// ET_CORE, little-endian, at offset 16.
+        const CORE: &[u8] = &[4, 0];
+        match head {
+            head if heapfile::is_heap_file(head) => FileKind::Snapshot,
+            head if head.starts_with(b"JAVA PROFILE ") => FileKind::Hprof,
+            [0x1f, 0x8b, ..] => FileKind::Gzip,
+            head if head.starts_with(b"go1.7 heap dump\n") => FileKind::HeapDump,
+            head if head.starts_with(ELF) && head.get(16..18) == Some(CORE) => FileKind::Core,
+            _ => FileKind::Other,
+        }
+    }
+}
+
+impl Heap {
+    /// Opens what `source` names.
+    pub(crate) fn open(source: &str) -> Result<Heap, Failure> {
+        let path = Path::new(source);
+        if path.exists() && source.parse::<u32>().is_err() {
+            return Heap::from_file(source);
+        }
+        let spec = TargetSpec::parse(source).map_err(|message| {
+            let is_path = source.contains('/') || source.contains('.');
+            Failure::usage(if is_path { format!("{source}: no such file") } else { message })
+                .next(KINDS)
+        })?;
+        match &spec {
+            TargetSpec::Url(_) => Err(Failure::usage("no heap can be taken through HTTP")
+                .next("give the PID or name:REGEX on the program's machine")),
+            TargetSpec::Core { .. } => Err(Failure::usage("core files cannot be read yet")),
+            TargetSpec::Pid(_) | TargetSpec::Name(_) => {
+                Err(Failure::usage("running programs cannot be taken yet"))
+            }
+        }
+    }
+
+    fn from_file(source: &str) -> Result<Heap, Failure> {
+        let mut head = Vec::new();
+        let file = File::open(source).with_context(|| source.to_owned())?;
+        file.take(HEAD_BYTES).read_to_end(&mut head).with_context(|| source.to_owned())?;
+        match FileKind::of(&head) {
+            FileKind::Snapshot => {
+                let image = Image::open(source).with_context(|| source.to_owned())?;
+                Ok(Heap::Mapped { name: source.to_owned(), image })
+            }
+            kind => Err(not_a_heap(source, kind)),
+        }
+    }
+
+    /// Calls `work` with the graph.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&HeapGraph<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match self {
+            Heap::Read(graph) => work(graph),
+            Heap::Mapped { name, image } => {
+                let mut progress = Progress::new();
+                progress.show(&format!("{name}: comparing checksums"));
+                let graph =
+                    heapfile::read(image.as_ref(), Verify::All).with_context(|| name.clone())?;
+                // Checksums want every byte once; questions want few of them.
+                image.release();
+                drop(progress);
+                work(&graph)
+            }
+        }
+    }
+}
+
+/// What can be given instead.
+const KINDS: &str = "a heap is a snapshot of memsight, a Java HPROF dump, a file of \
+                     debug.WriteHeapDump, a core file, a PID or name:REGEX";
+
+fn not_a_heap(source: &str, kind: FileKind) -> Failure {
+    let failure = Failure::usage(format!("{source}: not a heap file"));
+    match kind {
+        FileKind::Gzip => failure.next("a heap profile of pprof? `memsight top` reads those"),
+        _ => failure.next(KINDS),
+    }
+}

@@ -1,0 +1,66 @@
+//! Heap graphs and what was found in them, as text, JSON, CSV and pictures.
+
+pub mod dot;
+pub mod histogram;
+pub mod lines;
+pub mod roots;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+pub mod tree;
+
+use analyze::heap::Node;
+use analyze::heap::names::holder_name;
+use model::HeapGraph;
+use model::heap::{ObjectId, TypeId};
+use serde_json::{Value, json};
+
+/// What a node is, in words: an object's type, or a root as `main.cache (global)`.
+fn label(graph: &HeapGraph<'_>, node: Node) -> String {
+    match node {
+        Node::Object(object) => type_name(graph, graph.type_of(object)).to_owned(),
+        Node::Root => "all roots".to_owned(),
+        Node::Holder(id) => holder_name(graph, id),
+    }
+}
+
+/// Where a heap is from.
+fn source(graph: &HeapGraph<'_>) -> Value {
+    let source = &graph.source;
+    json!({
+        "runtime": source.runtime,
+        "target": source.target,
+        "executable": source.executable,
+        "time_seconds": source.time.map(|time| time.0 as f64 / 1000.0),
+        "method": source.method,
+        "pause_seconds": source.pause_nanos.map(|nanos| nanos as f64 / 1e9),
+        "gc_count": source.gc_count,
+        "gc_was_running": source.is_marking,
+    })
+}
+
+/// Where in a node a pointer lies.
+fn field(graph: &HeapGraph<'_>, _node: Node, slot: u32) -> String {
+    format!("+{}", u64::from(slot) * u64::from(graph.slot_bytes))
+}
+
+/// A type's name; something for types without one.
+fn type_name<'g>(graph: &'g HeapGraph<'_>, id: TypeId) -> &'g str {
+    match graph.type_name(id) {
+        "" => "(no type)",
+        name => name,
+    }
+}
+
+/// An object's address as in all our JSON.
+fn address(graph: &HeapGraph<'_>, object: ObjectId) -> Value {
+    graph.objects.address(object).map(|address| address.to_string()).into()
+}
+
+/// A share in percent.
+fn share(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".to_owned(),
+        whole => format!("{:.1}%", part as f64 * 100.0 / whole as f64),
+    }
+}

@@ -1,0 +1,196 @@
+//! What people and programs see of a small heap, to the letter.
+
+use analyze::heap::histogram::{Grouping, Row, histogram};
+use analyze::heap::tree::{Limits, by_node, by_type};
+use analyze::heap::{Dominators, Node, around, roots, summary};
+use model::heap::{
+    Edges, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed, ObjectId, Objects,
+    RootPointer, TypeKind,
+};
+use serde_json::{Value, json};
+
+use super::histogram::Shown;
+use super::roots::Wanted;
+use crate::paint::Paint;
+
+const PLAIN: Paint = Paint(false);
+
+/// `main.cache` holds two orders of 1 KiB that share a text of 300 B; goroutine 7 holds the
+/// text as well, and one object is garbage.
+fn graph() -> HeapGraph<'static> {
+    let mut graph = HeapGraph { edges: Edges::empty(), slot_bytes: 8, ..HeapGraph::default() };
+    let mut name = |text: &str| graph.strings.intern(text);
+    let heap_type = |name, package, bytes| HeapType {
+        name,
+        package,
+        kind: TypeKind::Struct,
+        bytes,
+        ..HeapType::default()
+    };
+    let (main, none) = (name("main"), model::StrId(0));
+    graph.types = vec![
+        heap_type(name("main.Order"), main, 1024),
+        heap_type(name("string"), none, 1),
+        heap_type(name("[2]*main.Order"), none, 16),
+    ];
+    let holder = |kind, name, place, parent| Holder {
+        kind,
+        name,
+        place,
+        parent,
+        goroutine: None,
+        of: None,
+        is_conservative: false,
+    };
+    graph.holders = vec![
+        holder(HolderKind::Global, name("main.cache"), none, None),
+        holder(HolderKind::Goroutine, name("goroutine 7"), none, None),
+        holder(HolderKind::Local, name("text"), name("main.serve (s.go:4)"), Some(HolderId(1))),
+    ];
+    let root = |holder, target| RootPointer {
+        holder: HolderId(holder),
+        slot: 0,
+        target: ObjectId(target),
+    };
+    graph.root_pointers = vec![root(0, 0), root(2, 3)];
+    for row in [&[(0, 1), (1, 2)][..], &[(2, 3)], &[(2, 3)], &[], &[]] {
+        row.iter().for_each(|(slot, to)| graph.edges.push(*slot, ObjectId(*to)));
+        graph.edges.end_object();
+    }
+    graph.type_of = vec![2, 0, 0, 1, 0].into();
+    graph.objects = Objects::Listed(Listed {
+        address: vec![0x1000, 0x2000, 0x3000, 0x4000, 0x5000].into(),
+        bytes: vec![16, 1024, 1024, 300, 1024].into(),
+    });
+    graph.source.runtime = "go1.26.8".to_owned();
+    graph.source.method = "core".to_owned();
+    graph.source.heap_in_use_bytes = Some(8192);
+    graph.warnings = vec!["a page is missing".to_owned()];
+    graph.check().unwrap();
+    graph
+}
+
+#[test]
+fn summaries() {
+    let graph = graph();
+    let summary = summary::summary(&graph, &Dominators::of(&graph));
+    let expected = "\
+go1.26.8, by core
+
+live         2.31 KiB in 4 objects of 3 types; 100.0% of the bytes have a known type
+unreachable  1.00 KiB in 1 object, not collected yet
+in use       8.00 KiB of spans, 58.6% of it free
+pointers     4 between objects, 2 from roots, 0 weak
+goroutines   0
+
+ROOTS             COUNT  POINTERS  RETAINED  SHARE
+global                1         1  2.02 KiB  87.3%
+goroutine             1         0       0 B   0.0%
+local                 1         1       0 B   0.0%
+several together                      300 B  12.7%
+
+warning: a page is missing
+";
+    assert_eq!(super::summary::text(&graph, &summary, PLAIN), expected);
+    let value = super::summary::value(&graph, &summary);
+    assert_eq!(value["live_bytes"], 2364);
+    assert_eq!(value["unreachable_objects"], 1);
+    assert_eq!(value["heap_in_use_bytes"], 8192);
+    assert_eq!(
+        value["roots"][0],
+        json!({
+            "kind": "global", "count": 1, "pointers": 1, "retained_bytes": 2064, "retained_objects": 3,
+        })
+    );
+}
+
+#[test]
+fn histograms() {
+    let graph = graph();
+    let all = histogram(&graph, &Dominators::of(&graph), Grouping::Type);
+    let rows: Vec<&Row> = all.iter().collect();
+    let text = super::histogram::text(&rows, 2, Grouping::Type, Shown::Live);
+    let expected = "\
+OBJECTS     BYTES  RETAINED  TYPE
+      1      16 B  2.02 KiB  [2]*main.Order
+      2  2.00 KiB  2.00 KiB  main.Order
+      1     300 B            ... 1 more (-n 0 shows all)
+";
+    assert_eq!(text, expected);
+    let csv = super::histogram::table(&rows, 0, Grouping::Type, Shown::Live).csv();
+    assert_eq!(csv.lines().nth(2), Some("main.Order,2,2048,2048,2"));
+    let value = super::histogram::value(&rows, 1, Grouping::Type, Shown::Live);
+    let row = json!({
+        "type": "[2]*main.Order", "objects": 1, "bytes": 16, "retained_bytes": 2064,
+        "retained_objects": 3,
+    });
+    assert_eq!(value, Value::Array(vec![row]));
+    let value = super::histogram::value(&rows, 0, Grouping::Type, Shown::Unreachable);
+    assert_eq!(value[1]["bytes"], 1024);
+}
+
+#[test]
+fn roots_by_what_they_retain() {
+    let graph = graph();
+    let roots = roots::roots(&graph, &Dominators::of(&graph));
+    let all = Wanted { limit: 2, is_wanted: &|_, _| true };
+    let expected = "\
+RETAINED  SHARE  OBJECTS  KIND    ROOT
+2.02 KiB  87.3%        3  global  main.cache
+   300 B  12.7%        1  shared  (several roots)
+     0 B   0.0%        0          ... 1 more (-n 0 shows all)
+";
+    assert_eq!(super::roots::text(&graph, &roots, 2364, all), expected);
+    let named = Wanted { limit: 0, is_wanted: &|kind, _| kind == "global" };
+    let row = json!({
+        "root": "main.cache", "kind": "global", "retained_bytes": 2064, "retained_objects": 3,
+    });
+    assert_eq!(super::roots::value(&graph, &roots, named), Value::Array(vec![row]));
+}
+
+#[test]
+fn trees() {
+    let graph = graph();
+    let dominators = Dominators::of(&graph);
+    let limits = Limits { depth: 3, rows: 1, bytes_min: 1 };
+    let tree = by_node(&graph, &dominators, Node::Root, limits);
+    let expected = "\
+RETAINED   SHARE  OBJECTS       OWN  WHAT
+2.31 KiB  100.0%        4       0 B  all roots
+2.02 KiB   87.3%        3       0 B    main.cache (global)
+2.02 KiB   87.3%        3      16 B      [2]*main.Order  0x1000
+1.00 KiB   43.3%        1  1.00 KiB        main.Order  0x2000
+1.00 KiB   43.3%        1                  ... 1 more
+   300 B   12.7%        1              ... 2 more
+";
+    assert_eq!(super::tree::text(&graph, &tree, 2364, PLAIN), expected);
+    let limits = Limits { depth: 3, rows: 0, bytes_min: 1 };
+    let tree = by_type(&graph, &dominators, Node::Root, limits);
+    let text = super::tree::text(&graph, &tree, 2364, PLAIN);
+    assert!(text.contains("1 global roots\n"), "{text}");
+    assert!(text.contains("        2 main.Order\n"), "{text}");
+    let value = super::tree::value(&graph, &tree);
+    assert_eq!(value["below"][0]["below"][0]["below"][0]["count"], 2);
+}
+
+#[test]
+fn pictures_and_lines() {
+    let graph = graph();
+    let dominators = Dominators::of(&graph);
+    let around = around::around(&graph, ObjectId(3), 1, 10);
+    let dot = super::dot::neighbourhood(&graph, &dominators, &around);
+    assert!(dot.contains("goroutine 7 main.serve text (s.go:4)\", shape=ellipse]"), "{dot}");
+    assert!(dot.contains("n1 -> n0 [label="), "{dot}");
+    let mut out = Vec::new();
+    super::lines::write(&graph, &dominators, &mut out).unwrap();
+    let lines: Vec<Value> = out
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!(lines.len(), 1 + 3 + 3 + 5);
+    assert_eq!(
+        lines[7]["object"]["points_to"],
+        json!([{"offset": 0, "to": 1}, {"offset": 8, "to": 2}])
+    );
+    assert_eq!(lines[11]["object"]["reachable"], false);
+}
