@@ -21,17 +21,31 @@ pub fn inflated_bytes_max(bytes: u64) -> u64 {
     FREE_BYTES.saturating_add(bytes.saturating_mul(RATIO_MAX))
 }
 
+/// Reports whether bytes begin as a compressed stream does.
+pub fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.starts_with(GZIP) || bytes.starts_with(ZSTD)
+}
+
 /// Inflates `input` when its first bytes say that it is compressed; reading fails when it
 /// inflates to more than [`inflated_bytes_max`].
 ///
 /// # Errors
 /// When the first bytes cannot be read, or a zstd header is damaged.
 pub fn reader<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    reader_with(input, 0)
+}
+
+/// As [`reader`], for inputs that may inflate to `free_bytes` at least: heap dumps hold
+/// arrays of zeros, which shrink a thousandfold.
+///
+/// # Errors
+/// As [`reader`].
+pub fn reader_with<'a>(input: impl Read + 'a, free_bytes: u64) -> io::Result<Box<dyn Read + 'a>> {
     let consumed = Rc::new(Cell::new(0));
     let input = Counted { input, consumed: Rc::clone(&consumed) };
     // Go's profiles are gzip already; some put them into zstd archives as they are.
     let output = layer(layer(Box::new(input))?)?;
-    Ok(Box::new(Guarded { output, consumed, produced: 0 }))
+    Ok(Box::new(Guarded { output, consumed, produced: 0, free_bytes }))
 }
 
 /// Counts what is read.
@@ -53,13 +67,14 @@ struct Guarded<'a> {
     output: Box<dyn Read + 'a>,
     consumed: Rc<Cell<u64>>,
     produced: u64,
+    free_bytes: u64,
 }
 
 impl Read for Guarded<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.output.read(buffer)?;
         self.produced = self.produced.saturating_add(count as u64);
-        if self.produced > inflated_bytes_max(self.consumed.get()) {
+        if self.produced > inflated_bytes_max(self.consumed.get()).max(self.free_bytes) {
             let message = format!("it inflates to more than {RATIO_MAX} times its size");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
