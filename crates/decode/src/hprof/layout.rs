@@ -78,8 +78,8 @@ impl Layout {
                 Arrangement::Given => {
                     End { bytes: u64::from(class.dump.instance_bytes), gaps: Vec::new() }
                 }
-                Arrangement::Aligned => self.aligned(Own::of(classes, class, names), &parent),
-                Arrangement::Filled => self.filled(Own::of(classes, class, names), parent),
+                Arrangement::Aligned => self.aligned(&Own::of(classes, class, names), &parent),
+                Arrangement::Filled => self.filled(&Own::of(classes, class, names), parent),
             };
             if let Some(slot) = ends.get_mut(*at as usize) {
                 *slot = end;
@@ -88,7 +88,7 @@ impl Layout {
         ends.iter().map(|end| self.align(end.bytes.max(self.header_bytes))).collect()
     }
 
-    fn aligned(&self, own: Own, parent: &End) -> End {
+    fn aligned(&self, own: &Own, parent: &End) -> End {
         let primitives: u64 = (0..).zip(own.primitives).map(|(bits, count)| count << bits).sum();
         let fields = primitives + own.references * self.reference_bytes;
         let padding = if own.is_contended { 2 * CONTENDED_PADDING } else { 0 };
@@ -96,7 +96,7 @@ impl Layout {
         End { bytes: bytes.next_multiple_of(self.reference_bytes), gaps: Vec::new() }
     }
 
-    fn filled(&self, own: Own, mut end: End) -> End {
+    fn filled(&self, own: &Own, mut end: End) -> End {
         let mut primitives = own.primitives;
         if own.is_contended {
             // threadLocalRandomSeed, -Probe and -SecondarySeed lie apart.
