@@ -9,6 +9,7 @@ pub mod around;
 pub mod dominators;
 pub mod histogram;
 pub mod names;
+pub mod paths;
 pub mod retained;
 pub mod roots;
 pub mod summary;

@@ -56,8 +56,13 @@ pub fn node_name(graph: &HeapGraph<'_>, node: Node) -> String {
 
 /// A holder in words; a local with its goroutine, function and line.
 pub fn holder_name(graph: &HeapGraph<'_>, id: HolderId) -> String {
+    holder_part_name(graph, id, "")
+}
+
+/// A part of a holder in words: `main.cache.byName (global)`.
+pub(super) fn holder_part_name(graph: &HeapGraph<'_>, id: HolderId, part: &str) -> String {
     let Some(holder) = graph.holders.get(id.0 as usize) else { return String::new() };
-    let name = graph.strings.get(holder.name);
+    let name = format!("{}{part}", graph.strings.get(holder.name));
     let place = graph.strings.get(holder.place);
     let mut words: Vec<&str> = outer_names(graph, holder);
     if words.is_empty() && holder.kind != HolderKind::Goroutine {
@@ -66,13 +71,40 @@ pub fn holder_name(graph: &HeapGraph<'_>, id: HolderId) -> String {
         let at = if place.is_empty() { String::new() } else { format!(", {place}") };
         return format!("{name} ({kind}{at}{guess})");
     }
-    // `main.serve (server.go:42)`: the variable's name goes between the two.
-    let (function, line) = match place.split_once(" (") {
+    let (function, line) = function_and_line(place);
+    let guess = if holder.is_conservative { "(perhaps)" } else { "" };
+    words.extend([function, name.as_str(), &line, guess]);
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
+}
+
+/// `main.serve (server.go:42)`: the variable's name goes between the two.
+fn function_and_line(place: &str) -> (&str, String) {
+    match place.split_once(" (") {
         Some((function, line)) => (function, format!("({line}")),
         None => (place, String::new()),
-    };
-    let guess = if holder.is_conservative { "(perhaps)" } else { "" };
-    words.extend([function, name, &line, guess]);
+    }
+}
+
+/// A part of several holders that differ in nothing but the frame they are in:
+/// `main.serve orders (server.go:42) in 12 frames`.
+pub(super) fn holders_part_name(
+    graph: &HeapGraph<'_>,
+    first: HolderId,
+    part: &str,
+    count: u64,
+) -> String {
+    let Some(holder) = graph.holders.get(first.0 as usize) else { return String::new() };
+    if holder.kind == HolderKind::Goroutine {
+        return format!("{count} goroutines{part}");
+    }
+    let name = format!("{}{part}", graph.strings.get(holder.name));
+    if holder.parent.is_none() {
+        return format!("{name} ({count} of kind {})", holder.kind.as_str());
+    }
+    let (function, line) = function_and_line(graph.strings.get(holder.place));
+    let count = format!("in {count} frames");
+    let mut words = vec![function, name.as_str(), line.as_str(), count.as_str()];
     words.retain(|word| !word.is_empty());
     words.join(" ")
 }

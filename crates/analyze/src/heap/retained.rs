@@ -162,4 +162,8 @@ impl Bits {
         *word |= bit;
         is_new
     }
+
+    pub(super) fn contains(&self, number: u32) -> bool {
+        self.0.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
 }

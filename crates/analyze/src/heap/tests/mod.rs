@@ -1,6 +1,7 @@
 //! Graphs for tests: drawn by hand, at random, and large ones.
 
 mod dominators;
+mod paths;
 mod tables;
 
 use model::heap::{
@@ -48,6 +49,13 @@ impl Drawing {
             element: None,
         });
         TypeId(self.graph.types.len() as u32 - 1)
+    }
+
+    pub(super) fn array_of(&mut self, name: &str, element: TypeId, bytes: u64) -> TypeId {
+        let array = self.type_of(name, bytes, &[]);
+        let found = self.graph.types.last_mut().unwrap();
+        (found.kind, found.element) = (TypeKind::Array, Some(element));
+        array
     }
 
     pub(super) fn object(&mut self, of: TypeId, bytes: u64) -> ObjectId {
