@@ -8,12 +8,16 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod why;
 
 use analyze::heap::Node;
 use analyze::heap::names::holder_name;
+use analyze::heap::paths::{self, Style};
 use model::HeapGraph;
 use model::heap::{ObjectId, TypeId};
 use serde_json::{Value, json};
+
+use crate::quantity::count;
 
 /// What a node is, in words: an object's type, or a root as `main.cache (global)`.
 fn label(graph: &HeapGraph<'_>, node: Node) -> String {
@@ -39,9 +43,14 @@ fn source(graph: &HeapGraph<'_>) -> Value {
     })
 }
 
-/// Where in a node a pointer lies.
-fn field(graph: &HeapGraph<'_>, _node: Node, slot: u32) -> String {
-    format!("+{}", u64::from(slot) * u64::from(graph.slot_bytes))
+/// Where in a node a pointer lies: `.Items`; for bytes without a type the offset.
+fn field(graph: &HeapGraph<'_>, node: Node, slot: u32) -> String {
+    let of = match node {
+        Node::Object(object) => Some(graph.type_of(object)),
+        Node::Holder(id) => graph.holders.get(id.0 as usize).and_then(|holder| holder.of),
+        Node::Root => None,
+    };
+    of.map(|of| paths::field(graph, of, slot, Style::Exact)).unwrap_or_default()
 }
 
 /// A type's name; something for types without one.
@@ -55,6 +64,12 @@ fn type_name<'g>(graph: &'g HeapGraph<'_>, id: TypeId) -> &'g str {
 /// An object's address as in all our JSON.
 fn address(graph: &HeapGraph<'_>, object: ObjectId) -> Value {
     graph.objects.address(object).map(|address| address.to_string()).into()
+}
+
+/// `1 object`, `1,234 objects`.
+fn objects(number: u64) -> String {
+    let word = if number == 1 { "object" } else { "objects" };
+    format!("{} {word}", count(number))
 }
 
 /// A share in percent.

@@ -27,7 +27,9 @@ pub fn text(graph: &HeapGraph<'_>, summary: &Summary, paint: Paint) -> String {
     let (pointers, outside) = (count(summary.pointers), count(summary.root_pointers));
     let weak = count(summary.weak_references);
     line("pointers", format!("{pointers} between objects, {outside} from roots, {weak} weak"));
-    line("goroutines", count(summary.goroutines));
+    // Of Java they are threads.
+    let threads = if graph.source.method == "hprof" { "threads" } else { "goroutines" };
+    line(threads, count(summary.goroutines));
     out + "\n" + &roots(summary).text() + &warnings(graph, paint)
 }
 
@@ -50,8 +52,7 @@ fn headline(graph: &HeapGraph<'_>) -> String {
 }
 
 fn sized(set: Retained) -> String {
-    let word = if set.objects == 1 { "object" } else { "objects" };
-    format!("{} in {} {word}", Bytes(set.bytes), count(set.objects))
+    format!("{} in {}", Bytes(set.bytes), super::objects(set.objects))
 }
 
 fn roots(summary: &Summary) -> Table {

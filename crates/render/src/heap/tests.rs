@@ -1,16 +1,19 @@
 //! What people and programs see of a small heap, to the letter.
 
 use analyze::heap::histogram::{Grouping, Row, histogram};
+use analyze::heap::paths::{Paths, Referrers};
+use analyze::heap::select::Named;
 use analyze::heap::tree::{Limits, by_node, by_type};
-use analyze::heap::{Dominators, Node, around, roots, summary};
+use analyze::heap::{Dominators, Node, Retained, around, roots, summary};
 use model::heap::{
     Edges, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed, ObjectId, Objects,
-    RootPointer, TypeKind,
+    RootPointer, TypeId, TypeKind,
 };
 use serde_json::{Value, json};
 
 use super::histogram::Shown;
 use super::roots::Wanted;
+use super::why::{Many, One, many_text, many_value, one_text, one_value};
 use crate::paint::Paint;
 
 const PLAIN: Paint = Paint(false);
@@ -193,4 +196,62 @@ fn pictures_and_lines() {
         json!([{"offset": 0, "to": 1}, {"offset": 8, "to": 2}])
     );
     assert_eq!(lines[11]["object"]["reachable"], false);
+}
+
+#[test]
+fn why_one_object_is_alive() {
+    let graph = graph();
+    let object = ObjectId(3);
+    let paths = Referrers::of(&graph).paths_to(object, 2);
+    let retained = Some(Retained { bytes: 300, objects: 1 });
+    let one = One { object, offset: 7, retained, paths, weak: Vec::new() };
+    let text = one_text(&graph, &one, PLAIN);
+    let expected = "\
+string at 0x4000 (asked for: 7 bytes into it): 300 B, retains 300 B in 1 object
+
+  goroutine 7 main.serve text (s.go:4)
+  -> string
+
+  main.cache (global)
+  -> [2]*main.Order
+  -> main.Order
+  -> string
+";
+    assert_eq!(text, expected);
+    let value = one_value(&graph, &one);
+    assert_eq!(value["object"]["address"], "0x4000");
+    assert_eq!(value["paths"][1][0], "main.cache");
+    assert_eq!(value["paths"][0][0], "goroutine 7 main.serve text (s.go:4)");
+    let garbage =
+        One { object: ObjectId(4), offset: 0, retained: None, paths: vec![], weak: vec![] };
+    assert!(one_text(&graph, &garbage, PLAIN).contains("nothing holds it"));
+    assert_eq!(one_value(&graph, &garbage)["object"]["retained_bytes"], Value::Null);
+}
+
+#[test]
+fn why_objects_of_a_type_are_alive() {
+    let graph = graph();
+    let paths = Paths::of(&graph).merged([1, 2, 4].map(ObjectId), 5);
+    let many = Many {
+        named: Named::Types(vec![TypeId(0)]),
+        objects: Retained { bytes: 3072, objects: 3 },
+        retained: Retained { bytes: 2048, objects: 2 },
+        paths,
+    };
+    let expected = "\
+3 main.Order: 3.00 KiB, retain 2.00 KiB
+
+2 (66.7%), 2.00 KiB
+  main.cache (global)
+  -> [2]*main.Order
+  -> main.Order
+
+1 (33.3%), 1.00 KiB held by nothing
+";
+    assert_eq!(many_text(&graph, &many, PLAIN), expected);
+    let value = many_value(&graph, &many);
+    assert_eq!(value["paths"][0], json!(["main.cache", "[2]*main.Order", "main.Order"]));
+    assert_eq!(value["held"][0]["objects"], 2);
+    assert_eq!(value["objects"]["types"], json!(["main.Order"]));
+    assert_eq!(value["unreachable"]["bytes"], 1024);
 }

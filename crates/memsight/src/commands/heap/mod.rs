@@ -6,6 +6,7 @@ mod snapshot;
 mod source;
 mod tables;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -29,8 +30,8 @@ pub(crate) fn run(command: &HeapCommand, paint: Paint) -> Result<ExitCode, Failu
         HeapCommand::Dominators(args) => dominators::run(args, paint),
         HeapCommand::Export(args) => export::run(args),
         HeapCommand::Verify(args) => verify::run(args),
-        HeapCommand::Why(_)
-        | HeapCommand::Leaks(_)
+        HeapCommand::Why(args) => why::run(args, paint),
+        HeapCommand::Leaks(_)
         | HeapCommand::Waste(_)
         | HeapCommand::Diff(_)
         | HeapCommand::Query(_) => Err(Failure::usage("this command cannot answer yet")),
