@@ -13,6 +13,8 @@ pub mod paths;
 pub mod retained;
 pub mod roots;
 pub mod summary;
+pub mod threads;
+pub mod tree;
 pub mod verify;
 
 use model::heap::{HeapGraph, HolderId, ObjectId};

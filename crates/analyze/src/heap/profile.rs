@@ -8,6 +8,7 @@ use model::heap::{HeapGraph, Holder, HolderKind};
 use model::profile::{Function, Line, Location};
 use model::{FunctionId, LocationId, Profile};
 
+use super::threads::start_function;
 use super::{Dominators, Node};
 
 /// Longer chains end here; what lies further down counts for the last frame.
@@ -141,10 +142,8 @@ fn name_of(graph: &HeapGraph<'_>, holder: &Holder) -> String {
     if holder.kind != HolderKind::Goroutine {
         return format!("{name} ({})", holder.kind.as_str());
     }
-    let goroutine = holder.goroutine.and_then(|index| graph.goroutines.get(index as usize));
-    let stack = goroutine.and_then(|found| graph.stacks.get(found.stack? as usize));
-    match stack.and_then(|stack| stack.last()) {
-        Some(frame) => format!("goroutine {}", frame.function),
+    match start_function(graph, holder) {
+        Some(function) => format!("goroutine {function}"),
         None => "goroutine".to_owned(),
     }
 }

@@ -61,7 +61,7 @@ Examples:
   memsight heap snapshot 4242 -o shop.heap            the program stands still for milliseconds
   memsight heap snapshot name:checkout -o shop.heap
   memsight heap snapshot core.4242 -o shop.heap       keeps only what questions need
-  memsight heap snapshot 4242 --stop -o shop.heap     no fork: it stands still while it is copied
+  memsight heap snapshot 4242 --stop -o shop.heap     no clone: it stands still while it is copied
 
 Contents are left out unless asked for: memory holds secrets.";
 
@@ -113,14 +113,12 @@ Examples:
 /// Arguments of `heap snapshot`.
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
-    /// PID, name:REGEX, core:FILE[@EXE], or a heap file of another kind.
-    pub source: String,
+    /// Which heap.
+    #[command(flatten)]
+    pub heap: SourceArgs,
     /// The file to write.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// How a running program is taken.
-    #[command(flatten)]
-    pub taking: TakingArgs,
     /// Which contents of objects the file keeps.
     #[arg(long, value_enum, default_value_t = KeptContents::None)]
     pub contents: KeptContents,
@@ -130,15 +128,25 @@ pub(crate) struct SnapshotArgs {
 }
 
 /// How a running program is taken.
-#[derive(Clone, Copy, Debug, Default, Args)]
-#[group(multiple = false)]
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Running programs")]
 pub(crate) struct TakingArgs {
-    /// Stops the program while its memory is copied, instead of forking it.
-    #[arg(long)]
+    /// Stops the program while its memory is copied, instead of cloning it.
+    #[arg(long, conflicts_with = "no_fork")]
     pub stop: bool,
-    /// Reads while the program runs: no pause, but pointers and objects may not fit.
+    /// Neither clones nor stops it: no pause, but objects and pointers of different moments.
     #[arg(long)]
-    pub no_stop: bool,
+    pub no_fork: bool,
+    /// Stops the program for the copy where cloning it is refused.
+    #[arg(long, conflicts_with_all = ["stop", "no_fork"])]
+    pub may_stop: bool,
+    /// Clones it even where its memory limit leaves little room: the kernel may kill it.
+    #[arg(long, conflicts_with_all = ["stop", "no_fork"])]
+    pub ignore_headroom: bool,
+    /// Where the copy of its memory lies meanwhile; the system's folder for temporary files
+    /// when missing.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
 }
 
 /// Which contents of objects a snapshot keeps.
@@ -158,6 +166,9 @@ pub(crate) enum KeptContents {
 pub(crate) struct SourceArgs {
     /// A heap file, core:FILE[@EXE], PID or name:REGEX.
     pub source: String,
+    /// How a running program is taken.
+    #[command(flatten)]
+    pub taking: TakingArgs,
 }
 
 /// Arguments of `heap summary`.

@@ -2,6 +2,8 @@
 
 use analyze::heap::Retained;
 use analyze::heap::roots::{RootRow, Roots};
+use analyze::heap::threads::start_function;
+use model::heap::HolderKind;
 use model::{Bytes, HeapGraph};
 use serde_json::{Value, json};
 
@@ -48,12 +50,9 @@ fn shown(graph: &HeapGraph<'_>, roots: &Roots, wanted: Wanted<'_>) -> (Vec<Shown
 /// A root's name; a goroutine's with the function it started in.
 fn name(graph: &HeapGraph<'_>, row: &RootRow) -> String {
     let holder = graph.holders.get(row.holder.0 as usize);
-    let goroutine = holder.and_then(|holder| graph.goroutines.get(holder.goroutine? as usize));
-    let stack = goroutine.and_then(|found| graph.stacks.get(found.stack? as usize));
-    match stack.and_then(|stack| stack.last()) {
-        Some(frame) if !row.name.contains(&frame.function) => {
-            format!("{} {}", row.name, frame.function)
-        }
+    let is_goroutine = row.kind == HolderKind::Goroutine;
+    match holder.filter(|_| is_goroutine).and_then(|holder| start_function(graph, holder)) {
+        Some(function) if !row.name.contains(function) => format!("{} {function}", row.name),
         _ => row.name.clone(),
     }
 }

@@ -16,7 +16,7 @@ use crate::terminal::print;
 
 /// Shows the largest branches of the dominator tree.
 pub(crate) fn run(args: &DominatorsArgs, paint: Paint) -> Result<ExitCode, Failure> {
-    Heap::open(&args.heap.source)?.with(|graph| {
+    Heap::open(&args.heap)?.with(|graph| {
         print(shown(graph, args, paint)?)?;
         Ok(ExitCode::SUCCESS)
     })

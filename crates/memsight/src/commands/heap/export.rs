@@ -19,7 +19,7 @@ const PICTURE_NODES: usize = 150;
 
 /// Writes a heap in another format.
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
-    Heap::open(&args.heap.source)?.with(|graph| {
+    Heap::open(&args.heap)?.with(|graph| {
         let dominators = dominators(graph);
         let picture = match args.to {
             ExportTo::Dot => picture(graph, &dominators, args)?,

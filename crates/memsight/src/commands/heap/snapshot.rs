@@ -3,19 +3,25 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use decode::goheap::Keep;
 use decode::heapfile;
 use model::{Bytes, HeapGraph};
 use serde_json::json;
 
 use super::source::Heap;
-use crate::args::heap::SnapshotArgs;
+use crate::args::heap::{KeptContents, SnapshotArgs};
 use crate::atomic;
 use crate::failure::Failure;
 use crate::terminal::{Progress, print};
 
 /// Takes a heap and writes it as a snapshot file.
 pub(crate) fn run(args: &SnapshotArgs) -> Result<ExitCode, Failure> {
-    Heap::open(&args.source)?.with(|graph| write(graph, args))
+    let contents = match args.contents {
+        KeptContents::None => Keep::Nothing,
+        KeptContents::Strings => Keep::Strings,
+        KeptContents::All => Keep::All,
+    };
+    Heap::open_with(&args.heap, contents)?.with(|graph| write(graph, args))
 }
 
 fn write(graph: &HeapGraph<'_>, args: &SnapshotArgs) -> Result<ExitCode, Failure> {

@@ -5,10 +5,14 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
-use capture::Image;
+use capture::snapshot::{Method, Options};
+use capture::{Image, LiveTarget};
+use decode::goheap::Keep;
 use decode::heapfile::{self, Verify};
-use model::{HeapGraph, TargetSpec};
+use decode::hprof;
+use model::{Bytes, HeapGraph, TargetSpec};
 
+use crate::args::heap::{SourceArgs, TakingArgs};
 use crate::failure::Failure;
 use crate::terminal::Progress;
 
@@ -57,10 +61,15 @@ impl FileKind {
 }
 
 impl Heap {
-    /// Opens what `source` names.
-    pub(crate) fn open(source: &str) -> Result<Heap, Failure> {
-        let path = Path::new(source);
-        if path.exists() && source.parse::<u32>().is_err() {
+    /// Opens what the arguments name, without contents.
+    pub(crate) fn open(args: &SourceArgs) -> Result<Heap, Failure> {
+        Heap::open_with(args, Keep::Nothing)
+    }
+
+    /// Opens what the arguments name; of a Go program these contents are kept.
+    pub(crate) fn open_with(args: &SourceArgs, contents: Keep) -> Result<Heap, Failure> {
+        let source = args.source.as_str();
+        if Path::new(source).exists() && source.parse::<u32>().is_err() {
             return Heap::from_file(source);
         }
         let spec = TargetSpec::parse(source).map_err(|message| {
@@ -72,9 +81,7 @@ impl Heap {
             TargetSpec::Url(_) => Err(Failure::usage("no heap can be taken through HTTP")
                 .next("give the PID or name:REGEX on the program's machine")),
             TargetSpec::Core { .. } => Err(Failure::usage("core files cannot be read yet")),
-            TargetSpec::Pid(_) | TargetSpec::Name(_) => {
-                Err(Failure::usage("running programs cannot be taken yet"))
-            }
+            TargetSpec::Pid(_) | TargetSpec::Name(_) => from_program(&spec, &args.taking, contents),
         }
     }
 
@@ -115,6 +122,51 @@ impl Heap {
 /// What can be given instead.
 const KINDS: &str = "a heap is a snapshot of memsight, a Java HPROF dump, a file of \
                      debug.WriteHeapDump, a core file, a PID or name:REGEX";
+
+/// Takes the heap of a running program.
+fn from_program(spec: &TargetSpec, taking: &TakingArgs, contents: Keep) -> Result<Heap, Failure> {
+    let LiveTarget::Process(process) = LiveTarget::attach(spec)? else {
+        return Err(Failure::usage("only a process on this machine has a heap to take"));
+    };
+    let method = match taking {
+        TakingArgs { stop: true, .. } => Method::Stop,
+        TakingArgs { no_fork: true, .. } => Method::ReadOnly,
+        _ => Method::Fork,
+    };
+    let defaults = Options::default();
+    let options = Options {
+        method,
+        may_stop: taking.may_stop,
+        ignore_headroom: taking.ignore_headroom,
+        scratch_dir: taking.scratch.clone().unwrap_or(defaults.scratch_dir),
+        ..defaults
+    };
+    let name = process.target().name.clone();
+    let mut progress = Progress::new();
+    let mut copied = |done: u64, all: u64| {
+        progress.show(&format!("{name}: {} of {} copied", Bytes(done), Bytes(all)));
+    };
+    let graph = process.object_graph(&options, contents, &mut copied)?;
+    drop(progress);
+    let method = &graph.source.method;
+    match graph.source.pause_nanos {
+        Some(nanos) => {
+            let millis = nanos as f64 / 1e6;
+            eprintln!("memsight: {name} stood still for {millis:.1} ms ({method})");
+        }
+        None => eprintln!("memsight: {name} was read while it ran; parts may not fit together"),
+    }
+    Ok(Heap::Read(Box::new(graph)))
+}
+
+fn from_hprof(source: &str, image: &Image) -> Result<Heap, Failure> {
+    let mut progress = Progress::new();
+    progress.show(&format!("{source}: reading"));
+    let graph = hprof::read(image.as_ref(), &hprof::Options::default())
+        .with_context(|| source.to_owned())?;
+    drop(progress);
+    Ok(Heap::Read(Box::new(graph)))
+}
 
 fn not_a_heap(source: &str, kind: FileKind) -> Failure {
     let failure = Failure::usage(format!("{source}: not a heap file"));

@@ -19,7 +19,7 @@ use crate::terminal::print;
 
 /// Prints a heap's figures.
 pub(crate) fn summary(args: &SummaryArgs, paint: Paint) -> Result<ExitCode, Failure> {
-    Heap::open(&args.heap.source)?.with(|graph| {
+    Heap::open(&args.heap)?.with(|graph| {
         let summary = summary::summary(graph, &dominators(graph));
         print(match args.json {
             true => format!("{:#}\n", render::heap::summary::value(graph, &summary)),
@@ -33,7 +33,7 @@ pub(crate) fn summary(args: &SummaryArgs, paint: Paint) -> Result<ExitCode, Fail
 pub(crate) fn histogram(args: &HistogramArgs) -> Result<ExitCode, Failure> {
     let filter = args.filter.as_deref().map(regex).transpose()?;
     let shown = if args.unreachable { Shown::Unreachable } else { Shown::Live };
-    Heap::open(&args.heap.source)?.with(|graph| {
+    Heap::open(&args.heap)?.with(|graph| {
         let by = match args.by {
             HistogramBy::Type => Grouping::Type,
             HistogramBy::Package => Grouping::Package,
@@ -75,7 +75,7 @@ fn sort(rows: &mut [&Row], by: HistogramSort, shown: Shown) {
 /// Prints what holds the heap.
 pub(crate) fn roots(args: &RootsArgs) -> Result<ExitCode, Failure> {
     let filter = args.filter.as_deref().map(regex).transpose()?;
-    Heap::open(&args.heap.source)?.with(|graph| {
+    Heap::open(&args.heap)?.with(|graph| {
         let is_wanted = |kind: &str, name: &str| {
             let matches = |filter: &regex::Regex| filter.is_match(kind) || filter.is_match(name);
             filter.as_ref().is_none_or(matches)

@@ -15,7 +15,7 @@ use crate::terminal::print;
 
 /// Checks a heap: reading compares checksums and checks the graph.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let heap = Heap::open(&args.heap.source)?;
+    let heap = Heap::open(&args.heap)?;
     let has_checksums = matches!(heap, Heap::Mapped { .. });
     heap.with(|graph| {
         let dominators = dominators(graph);

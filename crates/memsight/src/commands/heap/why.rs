@@ -19,7 +19,7 @@ use crate::terminal::{Progress, print};
 
 /// Says what keeps objects alive.
 pub(crate) fn run(args: &WhyArgs, paint: Paint) -> Result<ExitCode, Failure> {
-    Heap::open(&args.heap.source)?.with(|graph| {
+    Heap::open(&args.heap)?.with(|graph| {
         let selection = select(graph, &args.what).map_err(|error| not_found(&error))?;
         print(match single(&selection) {
             Some((object, offset)) => {
