@@ -15,6 +15,7 @@ mod foreign;
 pub mod goheap;
 pub mod goruntime;
 pub mod gotext;
+pub mod heapfile;
 pub mod hprof;
 pub mod legacy;
 pub mod pclntab;

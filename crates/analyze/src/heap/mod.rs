@@ -6,16 +6,21 @@
 //! an object says so.
 
 pub mod around;
+pub mod diff;
 pub mod dominators;
 pub mod histogram;
+pub mod leaks;
 pub mod names;
 pub mod paths;
+pub mod profile;
 pub mod retained;
 pub mod roots;
+pub mod select;
 pub mod summary;
 pub mod threads;
 pub mod tree;
 pub mod verify;
+pub mod waste;
 
 use model::heap::{HeapGraph, HolderId, ObjectId};
 

@@ -95,15 +95,17 @@ pub(super) fn holders_part_name(
     count: u64,
 ) -> String {
     let Some(holder) = graph.holders.get(first.0 as usize) else { return String::new() };
-    if holder.kind == HolderKind::Goroutine {
-        return format!("{count} goroutines{part}");
-    }
+    let is_one = count < 2;
     let name = format!("{}{part}", graph.strings.get(holder.name));
-    if holder.parent.is_none() {
-        return format!("{name} ({count} of kind {})", holder.kind.as_str());
+    match (holder.kind, holder.parent) {
+        (HolderKind::Goroutine, _) if is_one => return format!("goroutine{part}"),
+        (HolderKind::Goroutine, _) => return format!("{count} goroutines{part}"),
+        (kind, None) if is_one => return format!("{name} ({})", kind.as_str()),
+        (kind, None) => return format!("{name} ({}, {count} times)", kind.as_str()),
+        _ => {}
     }
     let (function, line) = function_and_line(graph.strings.get(holder.place));
-    let count = format!("in {count} frames");
+    let count = if is_one { String::new() } else { format!("in {count} frames") };
     let mut words = vec![function, name.as_str(), line.as_str(), count.as_str()];
     words.retain(|word| !word.is_empty());
     words.join(" ")

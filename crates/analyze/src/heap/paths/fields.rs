@@ -16,35 +16,56 @@ const DEPTH_MAX: usize = 32;
 
 /// The field of an object that a slot lies in.
 pub fn field_of_object(graph: &HeapGraph<'_>, object: ObjectId, slot: u32, style: Style) -> String {
-    field(graph, graph.type_of(object), slot, style)
+    walk(graph, graph.type_of(object), slot, style, holds_several(graph, object))
+}
+
+/// Whether an object holds several values of its type: the type of an array's memory may
+/// be that of its elements.
+pub(super) fn holds_several(graph: &HeapGraph<'_>, object: ObjectId) -> bool {
+    let value = graph.heap_type(graph.type_of(object)).map_or(0, |found| found.bytes);
+    // Where slots count fields, arrays have types of their own.
+    graph.slot_bytes != 1 && value > 0 && graph.objects.bytes(object) / 2 >= value
 }
 
 /// The field of a type that a slot lies in, or the offset where that is all that is known.
 pub fn field(graph: &HeapGraph<'_>, of: TypeId, slot: u32, style: Style) -> String {
+    walk(graph, of, slot, style, false)
+}
+
+fn walk(
+    graph: &HeapGraph<'_>,
+    of: TypeId,
+    slot: u32,
+    style: Style,
+    mut is_several: bool,
+) -> String {
     let mut path = String::new();
     let mut next = Some(of);
     let mut offset = u64::from(slot) * u64::from(graph.slot_bytes);
     for depth in 0..DEPTH_MAX {
         let Some(found) = next.and_then(|of| graph.heap_type(of)) else { break };
-        let stride = stride(graph, found, depth == 0);
-        if let Some(index) = offset.checked_div(stride)
-            && (found.element.is_some() || index > 0)
+        if found.kind == TypeKind::Unknown {
+            if depth == 0 {
+                push_offset(&mut path, offset, style);
+            }
+            break;
+        }
+        let is_array = found.element.is_some() || found.kind == TypeKind::Array;
+        if let Some(index) = offset.checked_div(stride(graph, found))
+            && (is_array || is_several)
         {
             push_index(&mut path, index, style);
-            offset %= stride;
+            offset %= stride(graph, found);
         }
+        is_several = false;
         if found.element.is_some() {
             next = found.element;
             continue;
         }
         let fields = graph.fields_of(found);
         let after = fields.partition_point(|field| field.offset <= offset);
-        let Some(inside) = after.checked_sub(1).and_then(|index| fields.get(index)) else {
-            if depth == 0 && found.kind == TypeKind::Unknown {
-                push_offset(&mut path, offset, style);
-            }
-            break;
-        };
+        let inside = after.checked_sub(1).and_then(|index| fields.get(index));
+        let Some(inside) = inside else { break };
         let name = graph.strings.get(inside.name);
         if !name.is_empty() {
             path.push('.');
@@ -56,20 +77,14 @@ pub fn field(graph: &HeapGraph<'_>, of: TypeId, slot: u32, style: Style) -> Stri
     path
 }
 
-/// Bytes from one value to the next; 0 where there is one value only.
-fn stride(graph: &HeapGraph<'_>, found: &HeapType, is_whole_object: bool) -> u64 {
+/// From one value to the next; 0 where that is not known.
+fn stride(graph: &HeapGraph<'_>, found: &HeapType) -> u64 {
     // Where slots count fields, elements follow one another slot by slot.
-    let counts_fields = graph.slot_bytes == 1;
-    match found.element {
-        Some(_) if counts_fields => 1,
-        Some(element) => match graph.heap_type(element).map_or(0, |element| element.bytes) {
-            0 => found.bytes,
-            bytes => bytes,
-        },
-        // The type of an array's memory is that of its elements.
-        None if is_whole_object && !counts_fields && found.kind != TypeKind::Unknown => found.bytes,
-        None => 0,
+    if graph.slot_bytes == 1 {
+        return 1;
     }
+    let element = found.element.and_then(|element| graph.heap_type(element));
+    element.map(|element| element.bytes).filter(|bytes| *bytes > 0).unwrap_or(found.bytes)
 }
 
 fn push_index(path: &mut String, index: u64, style: Style) {

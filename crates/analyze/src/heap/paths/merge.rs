@@ -8,7 +8,7 @@ use ahash::AHashMap;
 use model::heap::{HeapGraph, HolderId, HolderKind, ObjectId};
 use model::strings::StrId;
 
-use super::fields::{Style, field_of_object};
+use super::fields::{Style, field_of_object, holds_several};
 use super::{Paths, Step, holder_part};
 use crate::heap::dominators::NONE;
 use crate::heap::names::{Label, holder_part_name, holders_part_name};
@@ -22,6 +22,9 @@ pub struct MergedPath {
     pub steps: Vec<Step>,
     /// The objects at its end.
     pub objects: Retained,
+    /// The same text for the same way in another graph of the program: goroutines have no
+    /// numbers in it.
+    pub key: String,
 }
 
 /// The ways in which a set of objects is held.
@@ -94,8 +97,8 @@ struct Grouping<'p> {
     known: AHashMap<(u32, u32, Label, HolderKey), u32>,
     texts: Vec<String>,
     text_ids: AHashMap<String, u32>,
-    /// Texts of fields by type and slot.
-    fields: AHashMap<(u32, u32), u32>,
+    /// Texts of fields by type, slot, and whether the object holds several values.
+    fields: AHashMap<(u32, u32, bool), u32>,
 }
 
 impl<'p> Grouping<'p> {
@@ -230,7 +233,7 @@ impl<'p> Grouping<'p> {
                 self.text(text)
             }
             Via::Object(object, slot) => {
-                let key = (graph.type_of(object).0, slot);
+                let key = (graph.type_of(object).0, slot, holds_several(graph, object));
                 if let Some(known) = self.fields.get(&key) {
                     return *known;
                 }
@@ -264,13 +267,33 @@ impl<'p> Grouping<'p> {
         });
         for (objects, id) in ending {
             if merged.paths.len() < limit {
-                merged.paths.push(MergedPath { steps: self.steps(id), objects });
+                let (steps, key) = (self.steps(id), self.key(id));
+                merged.paths.push(MergedPath { steps, objects, key });
             } else {
                 merged.other_paths += 1;
                 merged.other_objects += objects;
             }
         }
         merged
+    }
+
+    fn key(&self, last: u32) -> String {
+        let graph = self.paths.graph;
+        let mut words = Vec::new();
+        let mut next = self.groups.get(last as usize);
+        while let Some(group) = next.filter(|group| group.node != Node::Root) {
+            let via = self.texts.get(group.via as usize).map_or("", String::as_str);
+            match group.node {
+                Node::Holder(holder) => {
+                    words.push(holders_part_name(graph, holder, "", 1));
+                    break;
+                }
+                _ => words.push(format!("{via} {}", group.label.name(graph))),
+            }
+            next = self.groups.get(group.parent as usize);
+        }
+        words.reverse();
+        words.join(" > ")
     }
 
     fn steps(&self, last: u32) -> Vec<Step> {

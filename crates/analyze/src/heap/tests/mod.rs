@@ -1,8 +1,10 @@
 //! Graphs for tests: drawn by hand, at random, and large ones.
 
 mod dominators;
+mod findings;
 mod paths;
 mod tables;
+mod waste;
 
 use model::heap::{
     Edges, Field, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed, ObjectId, Objects,

@@ -29,7 +29,6 @@ pub(crate) enum Heap {
         image: Image,
     },
     /// A graph made from something else.
-    #[expect(dead_code, reason = "other formats come next")]
     Read(Box<HeapGraph<'static>>),
 }
 
@@ -89,11 +88,14 @@ impl Heap {
         let mut head = Vec::new();
         let file = File::open(source).with_context(|| source.to_owned())?;
         file.take(HEAD_BYTES).read_to_end(&mut head).with_context(|| source.to_owned())?;
+        let map = || Image::open(source).with_context(|| source.to_owned());
         match FileKind::of(&head) {
-            FileKind::Snapshot => {
-                let image = Image::open(source).with_context(|| source.to_owned())?;
-                Ok(Heap::Mapped { name: source.to_owned(), image })
-            }
+            FileKind::Snapshot => Ok(Heap::Mapped { name: source.to_owned(), image: map()? }),
+            FileKind::Hprof => from_hprof(source, &map()?),
+            // What is compressed tells its kind only when it is read.
+            FileKind::Gzip => from_hprof(source, &map()?).map_err(|failure| {
+                failure.next("if it is a heap profile of pprof: `memsight top` reads those")
+            }),
             kind => Err(not_a_heap(source, kind)),
         }
     }
@@ -169,9 +171,10 @@ fn from_hprof(source: &str, image: &Image) -> Result<Heap, Failure> {
 }
 
 fn not_a_heap(source: &str, kind: FileKind) -> Failure {
-    let failure = Failure::usage(format!("{source}: not a heap file"));
-    match kind {
-        FileKind::Gzip => failure.next("a heap profile of pprof? `memsight top` reads those"),
-        _ => failure.next(KINDS),
-    }
+    let what = match kind {
+        FileKind::HeapDump => "files of debug.WriteHeapDump cannot be read yet",
+        FileKind::Core => "core files cannot be read yet",
+        _ => "not a heap file",
+    };
+    Failure::usage(format!("{source}: {what}")).next(KINDS)
 }
