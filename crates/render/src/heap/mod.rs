@@ -1,22 +1,26 @@
 //! Heap graphs and what was found in them, as text, JSON, CSV and pictures.
 
+pub mod diff;
 pub mod dot;
 pub mod histogram;
+pub mod leaks;
 pub mod lines;
 pub mod roots;
 pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod waste;
 pub mod why;
 
-use analyze::heap::Node;
 use analyze::heap::names::holder_name;
 use analyze::heap::paths::{self, Style};
+use analyze::heap::{Node, Retained};
 use model::HeapGraph;
 use model::heap::{ObjectId, TypeId};
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::quantity::count;
 
 /// What a node is, in words: an object's type, or a root as `main.cache (global)`.
@@ -64,6 +68,16 @@ fn type_name<'g>(graph: &'g HeapGraph<'_>, id: TypeId) -> &'g str {
 /// An object's address as in all our JSON.
 fn address(graph: &HeapGraph<'_>, object: ObjectId) -> Value {
     graph.objects.address(object).map(|address| address.to_string()).into()
+}
+
+/// A set of objects as JSON.
+fn sized(set: Retained) -> Value {
+    json!({ "objects": set.objects, "bytes": json::unsigned(set.bytes) })
+}
+
+/// How many rows are wanted; 0 is all.
+fn limit(rows: usize) -> usize {
+    if rows == 0 { usize::MAX } else { rows }
 }
 
 /// `1 object`, `1,234 objects`.

@@ -1,17 +1,22 @@
 //! What people and programs see of a small heap, to the letter.
 
+use analyze::heap::diff::{Side, diff, path_changes};
 use analyze::heap::histogram::{Grouping, Row, histogram};
+use analyze::heap::leaks::{LeakOptions, leaks};
 use analyze::heap::paths::{Paths, Referrers};
 use analyze::heap::select::Named;
 use analyze::heap::tree::{Limits, by_node, by_type};
+use analyze::heap::waste::waste;
 use analyze::heap::{Dominators, Node, Retained, around, roots, summary};
 use model::heap::{
-    Edges, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed, ObjectId, Objects,
-    RootPointer, TypeId, TypeKind,
+    Edges, Extents, Fill, FillKind, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed,
+    ObjectId, Objects, RootPointer, TypeId, TypeKind,
 };
 use serde_json::{Value, json};
 
+use super::diff::By;
 use super::histogram::Shown;
+use super::leaks::Growth;
 use super::roots::Wanted;
 use super::why::{Many, One, many_text, many_value, one_text, one_value};
 use crate::paint::Paint;
@@ -254,4 +259,109 @@ fn why_objects_of_a_type_are_alive() {
     assert_eq!(value["held"][0]["objects"], 2);
     assert_eq!(value["objects"]["types"], json!(["main.Order"]));
     assert_eq!(value["unreachable"]["bytes"], 1024);
+}
+
+#[test]
+fn suspects() {
+    let graph = graph();
+    let dominators = Dominators::of(&graph);
+    let found = leaks(&graph, &dominators, &Paths::of(&graph), &LeakOptions::default());
+    let text = super::leaks::text(&graph, &found, None, 1, PLAIN);
+    let expected = "\
+1. main.cache (global) retains 2.02 KiB in 3 objects, 87.3% of the heap
+   it accumulates in [2]*main.Order 0x1000: 2.02 KiB
+     main.cache (global)
+     -> [2]*main.Order
+   which hold 2 main.Order, 2.00 KiB
+
+... 1 more suspects (-n 0 shows all)
+";
+    assert_eq!(text, expected);
+    let value = super::leaks::value(&graph, &found, None, 0);
+    let suspect = &value["suspects"][0];
+    assert_eq!(suspect["retained_bytes"], 2064);
+    assert_eq!(suspect["path"], json!(["main.cache", "[2]*main.Order"]));
+    assert_eq!(suspect["held"][0]["type"], "main.Order");
+    assert_eq!(value["growth"], Value::Null);
+    assert!(super::leaks::text(&graph, &[], None, 1, PLAIN).starts_with("no suspect"));
+}
+
+/// The graph before its second order came.
+fn earlier() -> HeapGraph<'static> {
+    let mut graph = graph();
+    let mut edges = Edges::empty();
+    for row in [&[(0, 1)][..], &[(2, 3)], &[(2, 3)], &[], &[]] {
+        row.iter().for_each(|(slot, to)| edges.push(*slot, ObjectId(*to)));
+        edges.end_object();
+    }
+    graph.edges = edges;
+    graph
+}
+
+#[test]
+fn differences() {
+    let (before, after) = (earlier(), graph());
+    let (first, second) = (Dominators::of(&before), Dominators::of(&after));
+    let side = |graph, dominators| Side { graph, dominators };
+    let diff = diff(side(&before, &first), side(&after, &second), 5);
+    let text = super::diff::text(&after, &diff, By::Type, 0);
+    let expected = "\
+live: 1.31 KiB -> 2.31 KiB (+1.00 KiB, +1 objects)
+
+    BYTES  OBJECTS  NEW  FREED   RETAINED  TYPE
++1.00 KiB       +1    1      0  +1.00 KiB  main.Order
+
+objects that retain more than before:
+  [2]*main.Order 0x1000: 1.02 KiB -> 2.02 KiB
+";
+    assert_eq!(text, expected);
+    let text = super::diff::text(&after, &diff, By::Root, 0);
+    assert!(text.contains("+1.00 KiB  1.02 KiB  2.02 KiB  1 -> 1  global  main.cache\n"), "{text}");
+    let value = super::diff::value(&after, &diff, 0);
+    assert_eq!(value["types"][0]["bytes_delta"], 1024);
+    assert_eq!(value["types"][0]["new"]["objects"], 1);
+    assert_eq!(value["grown"][0]["retained_bytes_after"], 2064);
+    let csv = super::diff::table(&diff, By::Type, 0).csv();
+    assert_eq!(csv.lines().nth(1), Some("main.Order,1,2,1024,2048,1024,2048"));
+    let paths = path_changes(&before, &after, &diff, 3, 3);
+    let growth = Growth { diff, paths };
+    let text = super::leaks::text(&after, &[], Some(&growth), 0, PLAIN);
+    assert!(text.contains("+1.00 KiB +1 main.Order\n  main.cache (global)\n"), "{text}");
+    let value = super::leaks::value(&after, &[], Some(&growth), 0);
+    assert_eq!(value["growth"]["paths"][0]["type"], "main.Order");
+    assert_eq!(value["growth"]["paths"][0]["before"]["objects"], 1);
+}
+
+#[test]
+fn wasted_bytes() {
+    let mut graph = graph();
+    graph.extents = Extents {
+        object: vec![1].into(),
+        low: vec![0].into(),
+        used: vec![24].into(),
+        capacity: vec![1024].into(),
+    };
+    graph.fills = vec![Fill {
+        object: ObjectId(2),
+        kind: FillKind::Map,
+        used: 3,
+        capacity: 100,
+        element_bytes: 10,
+    }];
+    graph.check().unwrap();
+    let all = waste(&graph, &Dominators::of(&graph), 5);
+    let text = super::waste::text(&graph, &all, 2364, PLAIN);
+    assert!(
+        text.contains("\nspare-capacity: 1000 B (42.3% of the live heap) in 1 object\n"),
+        "{text}"
+    );
+    assert!(text.contains("  24 of 1,024  main.Order 0x2000\n"), "{text}");
+    assert!(text.contains("  3 of 100  main.Order 0x3000\n"), "{text}");
+    let value = super::waste::value(&graph, &all);
+    let kinds = value["kinds"].as_array().unwrap();
+    let spare = kinds.iter().find(|kind| kind["kind"] == "spare-capacity").unwrap();
+    assert_eq!(spare["wasted_bytes"], 1000);
+    assert_eq!(spare["offenders"][0]["address"], "0x2000");
+    assert!(super::waste::table(&all).csv().contains("spare-capacity,"));
+    assert_eq!(super::waste::text(&graph, &[], 1, PLAIN), "no waste found\n");
 }

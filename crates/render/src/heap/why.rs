@@ -152,8 +152,6 @@ pub fn many_value(graph: &HeapGraph<'_>, many: &Many) -> Value {
         _ => (Vec::new(), Vec::new()),
     };
     let ways = &many.paths.paths;
-    let sized =
-        |set: Retained| json!({ "objects": set.objects, "bytes": json::unsigned(set.bytes) });
     json!({
         "object": null,
         "objects": {
@@ -164,15 +162,15 @@ pub fn many_value(graph: &HeapGraph<'_>, many: &Many) -> Value {
             "retained_bytes": json::unsigned(many.retained.bytes),
         },
         "paths": ways.iter().map(|way| texts(graph, &way.steps)).collect::<Vec<Value>>(),
-        "held": ways.iter().map(|way| sized(way.objects)).collect::<Vec<Value>>(),
+        "held": ways.iter().map(|way| super::sized(way.objects)).collect::<Vec<Value>>(),
         "other_paths": many.paths.other_paths,
-        "other": sized(many.paths.other_objects),
-        "unreachable": sized(many.paths.unreachable),
+        "other": super::sized(many.paths.other_objects),
+        "unreachable": super::sized(many.paths.unreachable),
     })
 }
 
 /// The steps of a path; a package variable by its bare name.
-fn texts(graph: &HeapGraph<'_>, steps: &[Step]) -> Value {
+pub(super) fn texts(graph: &HeapGraph<'_>, steps: &[Step]) -> Value {
     let text = |step: &Step| {
         let text = step.text();
         let Node::Holder(id) = step.node else { return text };

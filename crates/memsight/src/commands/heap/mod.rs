@@ -2,6 +2,7 @@
 
 mod dominators;
 mod export;
+mod findings;
 mod snapshot;
 mod source;
 mod tables;
@@ -31,10 +32,10 @@ pub(crate) fn run(command: &HeapCommand, paint: Paint) -> Result<ExitCode, Failu
         HeapCommand::Export(args) => export::run(args),
         HeapCommand::Verify(args) => verify::run(args),
         HeapCommand::Why(args) => why::run(args, paint),
-        HeapCommand::Leaks(_)
-        | HeapCommand::Waste(_)
-        | HeapCommand::Diff(_)
-        | HeapCommand::Query(_) => Err(Failure::usage("this command cannot answer yet")),
+        HeapCommand::Leaks(args) => findings::leaks_of(args, paint),
+        HeapCommand::Waste(args) => findings::waste_of(args, paint),
+        HeapCommand::Diff(args) => findings::diff_of(args),
+        HeapCommand::Query(_) => Err(Failure::usage("this command cannot answer yet")),
     }
 }
 

@@ -65,6 +65,12 @@ impl Heap {
         Heap::open_with(args, Keep::Nothing)
     }
 
+    /// Opens what is named; a running program is taken in the usual way.
+    pub(crate) fn open_named(source: &str) -> Result<Heap, Failure> {
+        let taking = TakingArgs::default();
+        Heap::open(&SourceArgs { source: source.to_owned(), taking })
+    }
+
     /// Opens what the arguments name; of a Go program these contents are kept.
     pub(crate) fn open_with(args: &SourceArgs, contents: Keep) -> Result<Heap, Failure> {
         let source = args.source.as_str();
