@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ahash::AHashMap;
 use model::heap::{
     Edges, Extents, Field, Fill, HeapGraph, HeapSource, HeapType, Listed, ObjectId, Objects, Texts,
-    TypeKind,
+    TypeId, TypeKind,
 };
 
 use super::classes::Classes;
@@ -20,6 +20,10 @@ use super::{HprofError, Options, Statics};
 
 /// The slot of an array's reference to its class.
 const CLASS_SLOT: u32 = u32::MAX;
+
+/// The type of what arrays of objects hold, and of the first class.
+const REFERENCE_TYPE: u32 = 1;
+const FIRST_CLASS_TYPE: u32 = 2;
 
 /// References of a class object that are no static fields, in the order of their slots.
 const CLASS_FIELDS: [&str; 4] = ["<super>", "<classLoader>", "<signers>", "<protectionDomain>"];
@@ -286,6 +290,11 @@ impl<'d, 'a> Builder<'d, 'a> {
     fn name_types(&mut self) {
         let unknown = self.dump.names.intern("unknown class");
         self.types.push(HeapType { name: unknown, ..HeapType::default() });
+        // What arrays of objects hold; a type of its own, for what it points to has the fields.
+        let reference_bytes = self.dump.classes.layout.reference_bytes;
+        let name = self.dump.names.intern("reference");
+        let kind = TypeKind::Scalar;
+        self.types.push(HeapType { name, kind, bytes: reference_bytes, ..HeapType::default() });
         const PRIMITIVES: [(usize, &str); 8] = [
             (4, "boolean[]"),
             (5, "char[]"),
@@ -313,12 +322,12 @@ impl<'d, 'a> Builder<'d, 'a> {
             let is_array = text.ends_with("[]");
             let package = package_of(&text).to_owned();
             let package = self.dump.names.intern(&package);
-            let (kind, bytes) = if is_array {
-                (TypeKind::Array, self.dump.classes.layout.reference_bytes)
+            let (kind, bytes, element) = if is_array {
+                (TypeKind::Array, reference_bytes, Some(TypeId(REFERENCE_TYPE)))
             } else {
-                (TypeKind::Struct, self.dump.classes.instance_bytes(class))
+                (TypeKind::Struct, self.dump.classes.instance_bytes(class), None)
             };
-            self.types.push(HeapType { name, package, kind, bytes, fields: 0..0, element: None });
+            self.types.push(HeapType { name, package, kind, bytes, fields: 0..0, element });
         }
         for (code, name) in PRIMITIVES {
             let missing = self.types.len() as u32;
@@ -330,7 +339,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             }
             let bytes = value_bytes(code as u8, 8).unwrap_or(1) as u64;
             if let Some(found) = self.types.get_mut(*slot as usize) {
-                found.bytes = bytes;
+                (found.bytes, found.element) = (bytes, None);
             }
         }
         if self.class_type == 0 {
@@ -391,12 +400,8 @@ impl<'d, 'a> Builder<'d, 'a> {
         let Some(class) = class else { return (self.class_type, 0) };
         let name = self.dump.names.table.get(class.name).to_owned();
         let is_held_here = !class.is_permanent;
-        let class_bytes = match self.class_type as usize {
-            found if found <= self.dump.classes.list.len() => {
-                self.dump.classes.instance_bytes(found - 1)
-            }
-            _ => self.dump.classes.layout.header_bytes,
-        };
+        let class_of_classes = (self.class_type - FIRST_CLASS_TYPE) as usize;
+        let class_bytes = self.dump.classes.instance_bytes(class_of_classes);
         let bytes = self.dump.classes.class_object_bytes(class, class_bytes, &self.dump.names);
         for field in subrecords::statics(dump.statics, self.dump.id_bytes) {
             if field.kind != OBJECT {
@@ -453,7 +458,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         if let Some((fields, false)) = found.map(|class| (class.fields, class.is_permanent)) {
             self.push(fields, id);
         }
-        (class as u32 + 1, self.dump.classes.instance_bytes(class))
+        (class as u32 + FIRST_CLASS_TYPE, self.dump.classes.instance_bytes(class))
     }
 
     fn note(&mut self, object: ObjectId, fact: Fact, data: &[u8]) {
@@ -490,7 +495,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         if self.dump.classes.get(found).is_some_and(|class| !class.is_permanent) {
             self.push(CLASS_SLOT, class);
         }
-        (found as u32 + 1, bytes)
+        (found as u32 + FIRST_CLASS_TYPE, bytes)
     }
 
     /// What to read of an instance. It is kept where the data has all the class's fields,
@@ -532,7 +537,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     }
 
     fn keep_fields(&mut self, class: usize, mut fields: Vec<Field>) {
-        if class as u32 + 1 == self.class_type {
+        if class as u32 + FIRST_CLASS_TYPE == self.class_type {
             // Class objects follow with more fields.
             self.static_fields.extend(fields);
             return;
@@ -546,7 +551,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             let name = self.dump.names.intern("<class>");
             self.fields.push(Field { offset: u64::from(found.fields), name, of: None });
         }
-        if let Some(found) = self.types.get_mut(class + 1) {
+        if let Some(found) = self.types.get_mut(class + FIRST_CLASS_TYPE as usize) {
             found.fields = start..self.fields.len() as u32;
         }
     }

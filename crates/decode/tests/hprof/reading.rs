@@ -1,0 +1,212 @@
+//! Dumps of a real virtual machine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use decode::hprof::{Options, Statics, read};
+use model::HeapGraph;
+use model::heap::{FillKind, HolderKind, ObjectId};
+
+use crate::dominators::{self, Graph};
+use crate::peers;
+
+fn load(file: &Path, statics: Statics) -> HeapGraph<'static> {
+    let bytes = fs::read(file).expect("dump");
+    let options = Options { statics, ..Options::default() };
+    let graph = read(&bytes, &options).expect("a dump");
+    graph.check().expect("a sound graph");
+    assert_eq!(graph.warnings, Vec::<String>::new());
+    graph
+}
+
+/// The histogram of a graph equals one of the virtual machine's two, class by class.
+fn check_histogram(name: &str, options: &[&str]) {
+    let Some(dump) = peers::java_dump(name, options) else { return };
+    let graph = load(&dump.file, Statics::Globals);
+    let mut ours: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    graph.objects.each_size(|object, bytes| {
+        let entry = ours.entry(graph.type_name(graph.type_of(object))).or_default();
+        *entry = (entry.0 + 1, entry.1 + bytes);
+    });
+    let [before, after] = &dump.histograms;
+    let mut differing = Vec::new();
+    for (class, found) in &ours {
+        let expected = (before.get(*class), after.get(*class));
+        if expected.0 == Some(found) || expected.1 == Some(found) {
+            continue;
+        }
+        // The virtual machine has mirrors of its own that it does not dump.
+        assert!(!class.starts_with("Make"), "{class} {found:?} {expected:?}");
+        differing.push(format!("{class} {found:?} {expected:?}"));
+    }
+    assert!(ours.len() > 200, "{}", ours.len());
+    // Calling for the histogram makes and drops a few objects itself.
+    assert!(differing.len() * 20 < ours.len(), "{name}: {differing:#?}");
+    for class in ["Make$Node", "Make$Sub", "Make$Narrow", "java.lang.Thread"] {
+        assert!(ours.contains_key(class), "{class}");
+    }
+}
+
+#[test]
+fn histogram_with_narrow_references() {
+    check_histogram("narrow", &["-XX:+UseSerialGC", "-XX:+UseCompressedOops"]);
+}
+
+#[test]
+fn histogram_with_wide_references() {
+    check_histogram("wide", &["-XX:+UseSerialGC", "-XX:-UseCompressedOops"]);
+}
+
+#[test]
+fn histogram_with_wide_headers() {
+    check_histogram("headers", &["-XX:+UseSerialGC", "-XX:-UseCompressedClassPointers"]);
+}
+
+#[test]
+fn histogram_with_wide_alignment() {
+    check_histogram("alignment", &["-XX:+UseSerialGC", "-XX:ObjectAlignmentInBytes=16"]);
+}
+
+/// The graph as VisualVM builds it: without what classes point to beside their loaders and
+/// static fields, with each class behind the first instance that was found of it.
+fn as_visualvm_sees_it(
+    graph: &HeapGraph<'_>,
+    seen: &std::collections::HashMap<u64, peers::Seen>,
+) -> Graph {
+    let objects = graph.len();
+    let address = |object: usize| graph.objects.address(ObjectId(object as u32)).expect("one").0;
+    let mut targets = vec![Vec::new(); objects + 1];
+    for (object, targets) in targets.iter_mut().enumerate().take(objects) {
+        let id = ObjectId(object as u32);
+        let heap_type = graph.heap_type(graph.type_of(id)).expect("a type");
+        let fields = graph.fields_of(heap_type);
+        for (slot, target) in graph.edges.of(id) {
+            let at = fields.partition_point(|field| field.offset < u64::from(slot));
+            let field = fields.get(at).filter(|field| field.offset == u64::from(slot));
+            let name = field.map_or("", |field| graph.strings.get(field.name));
+            let is_left_out = ["<super>", "<signers>", "<protectionDomain>", "<class>"];
+            if !is_left_out.contains(&name) && slot != u32::MAX {
+                targets.push(target.0);
+            }
+        }
+    }
+    for (from, _, to) in &graph.weak {
+        if seen.get(&address(from.index())).is_some_and(|object| object.is_class) {
+            targets[from.index()].push(to.0);
+        }
+    }
+    for pointer in &graph.root_pointers {
+        targets[objects].push(pointer.target.0);
+    }
+    let find = |id: u64| graph.objects.find(model::Addr(id)).filter(|found| found.1 == 0);
+    for (id, object) in seen.iter().filter(|(_, object)| object.is_class) {
+        if let (Some((class, _)), Some((before, _))) = (find(*id), find(object.before))
+            && class != before
+        {
+            targets[before.index()].push(class.0);
+        }
+    }
+    // References that hold nothing, and those of objects that nothing reaches, count in its
+    // dominators, though not for what is reachable.
+    let reachable = dominators::reachable(&targets);
+    for (from, _, to) in graph.weak.iter().filter(|weak| reachable[weak.2.index()]) {
+        let from = if reachable[from.index()] { from.index() } else { objects };
+        targets[from].push(to.0);
+    }
+    for object in (0..objects).filter(|object| !reachable[*object]) {
+        for target in targets[object].clone() {
+            if reachable[target as usize] {
+                targets[objects].push(target);
+            }
+        }
+    }
+    // It does not count class objects.
+    let bytes = (0..objects).map(|object| {
+        seen.get(&address(object)).filter(|object| !object.is_class).map_or(0, |seen| seen.bytes)
+    });
+    Graph { targets, bytes: bytes.chain([0]).collect() }
+}
+
+#[test]
+fn retained_sizes_are_those_of_visualvm() {
+    let Some(dump) = peers::java_dump("retained", &["-XX:+UseSerialGC"]) else { return };
+    let Some(seen) = peers::visualvm(&dump.file) else { return };
+    let ours = load(&dump.file, Statics::Classes);
+    let objects: HashSet<u64> = (0..ours.len() as u32)
+        .map(|object| ours.objects.address(ObjectId(object)).expect("one").0)
+        .collect();
+    assert_eq!(objects, seen.keys().copied().collect::<HashSet<u64>>());
+    let graph = as_visualvm_sees_it(&ours, &seen);
+    let idom = dominators::immediate(&graph);
+    let retained = dominators::retained(&graph, &idom);
+    // It loses what class objects retain on the way up, so whoever dominates one is left out.
+    let mut dominates_class = vec![false; graph.targets.len()];
+    for (object, _) in idom.iter().enumerate().take(ours.len()) {
+        let address = ours.objects.address(ObjectId(object as u32)).expect("one").0;
+        let mut next = object as u32;
+        while seen[&address].is_class && next != u32::MAX && !dominates_class[next as usize] {
+            dominates_class[next as usize] = true;
+            next = idom[next as usize];
+        }
+    }
+    let (mut compared, mut large, mut differing) = (0, 0, Vec::new());
+    for object in 0..ours.len() {
+        let address = ours.objects.address(ObjectId(object as u32)).expect("one").0;
+        if dominates_class[object] {
+            continue;
+        }
+        let theirs = &seen[&address];
+        if retained[object] != theirs.retained {
+            differing.push(format!("{address:#x} {theirs:?} {}", retained[object]));
+        }
+        compared += 1;
+        large += u32::from(theirs.retained > 10_000);
+    }
+    let few = &differing[..differing.len().min(20)];
+    assert!(differing.is_empty(), "{} of {compared}: {few:#?}", differing.len());
+    println!("{compared} of {} retained sizes are equal, {large} above 10 kB", ours.len());
+    assert!(compared * 10 > ours.len() * 9 && large > 10, "{compared} {large}");
+}
+
+#[test]
+fn holders_and_facts_are_named() {
+    let Some(dump) = peers::java_dump("named", &["-XX:+UseSerialGC"]) else { return };
+    let graph = load(&dump.file, Statics::Globals);
+    let holder = |kind, name: &str| {
+        let is_it = |holder: &&model::heap::Holder| {
+            holder.kind == kind && graph.strings.get(holder.name) == name
+        };
+        graph.holders.iter().find(is_it).cloned()
+    };
+    assert!(holder(HolderKind::Global, "Make.MAP").is_some());
+    assert!(holder(HolderKind::Global, "Make.ring").is_some());
+    let keeper = holder(HolderKind::Goroutine, "thread keeper").expect("the thread");
+    let goroutine = &graph.goroutines[keeper.goroutine.expect("its number") as usize];
+    assert_eq!(
+        (goroutine.state.as_str(), goroutine.wait_reason.as_str()),
+        ("waiting", "Object.wait")
+    );
+    let stack = &graph.stacks[goroutine.stack.expect("a stack") as usize];
+    assert!(stack.iter().any(|frame| frame.function == "Make.keep" && frame.line > 0));
+    let local = graph.holders.iter().find(|holder| {
+        holder.kind == HolderKind::Local
+            && graph.strings.get(holder.place).starts_with("Make.keep (Make.java:")
+    });
+    let parent = local.expect("locals of keep").parent.expect("its thread");
+    assert_eq!(graph.strings.get(graph.holders[parent.0 as usize].name), "thread keeper");
+    // 200 lists of 45 elements, one of 10 in 1,000.
+    let list = graph.fills.iter().find(|fill| fill.kind == FillKind::List && fill.capacity == 1000);
+    assert_eq!(list.map(|fill| fill.used), Some(10));
+    let map = graph.fills.iter().filter(|fill| fill.kind == FillKind::Map);
+    assert!(map.clone().any(|fill| (fill.used, fill.capacity) == (200, 512)));
+    // "text0" to "text45" were made 36 times each, most of them stay.
+    let mut counts = BTreeMap::new();
+    for hash in graph.texts.hash.iter() {
+        *counts.entry(*hash).or_insert(0) += 1;
+    }
+    assert!(counts.values().filter(|count| **count >= 100).count() >= 10);
+    // The referents of weak and soft references are not pointed to.
+    let referents = graph.weak.iter().map(|weak| graph.objects.bytes(weak.2));
+    assert_eq!(referents.filter(|bytes| *bytes == 12_361 + 7).count(), 1);
+}
