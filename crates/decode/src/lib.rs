@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod bytes;
+mod places;
 
 pub mod buildinfo;
 pub mod compress;
@@ -16,6 +17,7 @@ pub mod goheap;
 pub mod goruntime;
 pub mod gotext;
 pub mod heapfile;
+pub mod heapdump;
 pub mod hprof;
 pub mod legacy;
 pub mod pclntab;

@@ -3,11 +3,11 @@
 use ahash::AHashMap;
 use model::StrId;
 
-use super::index::Index;
 use super::layout::{self, Layout};
 use super::names::{Names, class_name};
 use super::records::Records;
 use super::subrecords::{self, ClassDump, FieldDump, OBJECT, value_bytes};
+use crate::places::Index;
 
 /// Deeper hierarchies are cut; Java's are seldom deeper than 20.
 const DEPTH_MAX: usize = 1000;

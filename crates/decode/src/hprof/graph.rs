@@ -11,12 +11,12 @@ use model::heap::{
 use super::classes::Classes;
 use super::cursor::{Cursor, id_at};
 use super::facts::{self, Fact, TextUse};
-use super::index::{Index, Place};
 use super::names::{Names, package_of};
 use super::records::{self, HEAP_DUMP_END, Records};
 use super::roots;
 use super::subrecords::{self, ClassDump, OBJECT, Root, Stop, Sub, value_bytes};
 use super::{HprofError, Options, Statics};
+use crate::places::{Index, Place};
 
 /// The slot of an array's reference to its class.
 const CLASS_SLOT: u32 = u32::MAX;

@@ -11,9 +11,9 @@ use model::heap::ObjectId;
 
 use super::classes::{Class, Classes};
 use super::cursor::Cursor;
-use super::index::Index;
 use super::names::Names;
 use super::subrecords::{self, OBJECT, Sub, value_bytes};
+use crate::places::Index;
 
 /// Objects that are looked at to tell the layout.
 const SAMPLES: usize = 100_000;

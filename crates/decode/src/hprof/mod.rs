@@ -12,7 +12,6 @@ mod classes;
 mod cursor;
 mod facts;
 mod graph;
-mod index;
 mod layout;
 mod names;
 mod records;

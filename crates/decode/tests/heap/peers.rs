@@ -27,7 +27,7 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
 
 /// Compiles a program that lies beside this file.
 pub(crate) fn compile(name: &str, into: &Path, class_path: &str) -> bool {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hprof").join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/heap").join(name);
     let mut command = Command::new("javac");
     command.args(["-nowarn", "-cp", class_path, "-d"]).arg(into).arg(source);
     match command.output() {

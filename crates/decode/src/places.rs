@@ -1,23 +1,23 @@
-//! From an object's id to its number.
+//! From an object's address to its number, for dumps that list objects in any order.
 //!
-//! Ids are addresses, so objects are sorted by them and found through a directory of
+//! An id of a Java dump is an address. So objects are sorted by them and found through a directory of
 //! evenly spaced addresses: two bytes an object, and two cache misses a look-up where a
 //! plain binary search has twenty.
 
 use model::heap::ObjectId;
 
-/// An object: its id and where its sub-record begins.
+/// An object: its id and where its record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) id: u64,
-    pub(super) at: u64,
+pub(crate) struct Place {
+    pub(crate) id: u64,
+    pub(crate) at: u64,
 }
 
 /// All objects, ascending by id.
-pub(super) struct Index {
-    pub(super) places: Vec<Place>,
+pub(crate) struct Index {
+    pub(crate) places: Vec<Place>,
     /// How many ids there were twice; the first object was kept.
-    pub(super) duplicates: usize,
+    pub(crate) duplicates: usize,
     base: u64,
     shift: u32,
     /// First object of each bucket, and the number of objects at the end.
@@ -26,7 +26,7 @@ pub(super) struct Index {
 
 impl Index {
     /// The caller has made sure that there are fewer than 2^32.
-    pub(super) fn new(mut places: Vec<Place>) -> Index {
+    pub(crate) fn new(mut places: Vec<Place>) -> Index {
         if !places.is_sorted() {
             places.sort_unstable();
         }
@@ -52,13 +52,13 @@ impl Index {
         Index { places, duplicates, base, shift, starts }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// The object with an id.
     #[inline]
-    pub(super) fn find(&self, id: u64) -> Option<ObjectId> {
+    pub(crate) fn find(&self, id: u64) -> Option<ObjectId> {
         let bucket = (id.checked_sub(self.base)? >> self.shift) as usize;
         let start = *self.starts.get(bucket)? as usize;
         let end = *self.starts.get(bucket + 1)? as usize;
@@ -67,8 +67,23 @@ impl Index {
         Some(ObjectId((start + found) as u32))
     }
 
-    /// Where an object's sub-record begins.
-    pub(super) fn at(&self, object: ObjectId) -> usize {
+    /// The last object that begins at an address or before it.
+    #[inline]
+    pub(crate) fn find_before(&self, address: u64) -> Option<ObjectId> {
+        let bucket = (address.checked_sub(self.base)? >> self.shift) as usize;
+        let last = self.starts.len().checked_sub(2)?;
+        if bucket > last {
+            return self.places.len().checked_sub(1).map(|found| ObjectId(found as u32));
+        }
+        let start = *self.starts.get(bucket)? as usize;
+        let end = *self.starts.get(bucket + 1)? as usize;
+        let within = self.places.get(start..end)?;
+        let after = start + within.partition_point(|place| place.id <= address);
+        after.checked_sub(1).map(|found| ObjectId(found as u32))
+    }
+
+    /// Where an object's record begins.
+    pub(crate) fn at(&self, object: ObjectId) -> usize {
         self.places.get(object.index()).map_or(usize::MAX, |place| place.at as usize)
     }
 }
@@ -89,8 +104,14 @@ mod tests {
             assert_eq!(index.find(*id), Some(ObjectId(number as u32)));
             let next = id.saturating_add(1);
             assert_eq!(index.find(next).is_some(), sorted.contains(&next));
+            assert_eq!(index.find_before(*id), Some(ObjectId(number as u32)));
+            if number > 0 {
+                let before = if sorted[number - 1] < id - 1 { id - 1 } else { sorted[number - 1] };
+                assert_eq!(index.find_before(before), Some(ObjectId(number as u32 - 1)));
+            }
         }
         assert_eq!(index.find(0), None);
+        assert_eq!(index.find_before(0), None);
     }
 
     #[test]

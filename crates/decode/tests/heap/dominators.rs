@@ -109,3 +109,11 @@ pub(crate) fn retained(graph: &Graph, idom: &[u32]) -> Vec<u64> {
     }
     retained
 }
+
+/// What objects point to, and after them what holders do.
+pub(crate) fn targets(graph: &model::HeapGraph<'_>) -> Vec<Vec<u32>> {
+    let objects = (0..graph.len() as u32).map(model::heap::ObjectId);
+    let mut targets: Vec<Vec<u32>> = objects.map(|o| graph.edges.targets(o).to_vec()).collect();
+    targets.push(graph.root_pointers.iter().map(|pointer| pointer.target.0).collect());
+    targets
+}
