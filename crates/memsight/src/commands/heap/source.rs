@@ -9,7 +9,7 @@ use capture::snapshot::{Method, Options};
 use capture::{Image, LiveTarget};
 use decode::goheap::Keep;
 use decode::heapfile::{self, Verify};
-use decode::hprof;
+use decode::{heapdump, hprof};
 use model::{Bytes, HeapGraph, TargetSpec};
 
 use crate::args::heap::{SourceArgs, TakingArgs};
@@ -102,6 +102,7 @@ impl Heap {
             FileKind::Gzip => from_hprof(source, &map()?).map_err(|failure| {
                 failure.next("if it is a heap profile of pprof: `memsight top` reads those")
             }),
+            FileKind::HeapDump => from_heap_dump(source, &map()?),
             kind => Err(not_a_heap(source, kind)),
         }
     }
@@ -176,9 +177,16 @@ fn from_hprof(source: &str, image: &Image) -> Result<Heap, Failure> {
     Ok(Heap::Read(Box::new(graph)))
 }
 
+fn from_heap_dump(source: &str, image: &Image) -> Result<Heap, Failure> {
+    let mut progress = Progress::new();
+    progress.show(&format!("{source}: reading"));
+    let dump = heapdump::read(image.as_ref()).with_context(|| source.to_owned())?;
+    drop(progress);
+    Ok(Heap::Read(Box::new(dump.graph)))
+}
+
 fn not_a_heap(source: &str, kind: FileKind) -> Failure {
     let what = match kind {
-        FileKind::HeapDump => "files of debug.WriteHeapDump cannot be read yet",
         FileKind::Core => "core files cannot be read yet",
         _ => "not a heap file",
     };
