@@ -33,6 +33,14 @@ pub enum CaptureError {
         /// What was tried.
         what: &'static str,
     },
+    /// A core file cannot be used.
+    #[error("{path}: {what}")]
+    BadCore {
+        /// The file.
+        path: String,
+        /// Why.
+        what: String,
+    },
     /// It could be done, but would harm the process or cannot work on it now.
     #[error("process {pid}: {reason}")]
     Refused {

@@ -1,8 +1,10 @@
-//! The live machine: processes and their memory, kernel signals, pprof endpoints.
+//! The live machine: processes and their memory, kernel signals, pprof endpoints; and what
+//! is left of a process, a core file.
 //!
 //! Everything that touches the operating system unsafely is in this crate. Nothing
 //! here changes a target but [`profiling`] and [`snapshot`], which are asked for by name.
 
+pub mod core;
 pub mod doctor;
 mod error;
 pub mod find;
@@ -12,6 +14,7 @@ mod image;
 mod live;
 mod memory;
 pub mod profiling;
+mod program;
 mod scratch;
 pub mod signals;
 pub mod snapshot;
@@ -21,3 +24,4 @@ pub use find::{GoProcess, Readable};
 pub use image::Image;
 pub use live::{HeapCapture, LiveTarget, ProcessTarget, cpu_time, now};
 pub use memory::ProcessMemoryReader;
+pub use program::Program;

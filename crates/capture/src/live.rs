@@ -20,6 +20,8 @@ use crate::http::HttpTarget;
 use crate::image::Image;
 use crate::memory::ProcessMemoryReader;
 use crate::profiling::RateWord;
+use crate::program::Program;
+use crate::snapshot::{self, Frozen};
 use crate::{find, signals};
 
 /// A heap profile and how it was got.
@@ -198,6 +200,35 @@ impl ProcessTarget {
         Ok(RateWord { pid: self.pid, start_ticks: self.start_ticks, address, original })
     }
 
+    /// Takes the memory of the process; see [`snapshot::take`].
+    ///
+    /// # Errors
+    /// As [`snapshot::take`], and when the pid is another process's by now.
+    pub fn freeze(
+        &self,
+        options: &snapshot::Options,
+        progress: &mut snapshot::Progress<'_>,
+    ) -> Result<Frozen, CaptureError> {
+        self.check_alive()?;
+        let marks_in_pages = options.marks_in_pages && marks_in_pages(&self.binary);
+        let options = snapshot::Options { marks_in_pages, ..options.clone() };
+        let frozen = snapshot::take(self.pid, &options, progress)?;
+        self.check_alive()?;
+        Ok(frozen)
+    }
+
+    /// Joins the executable with the memory that was taken of the process.
+    pub fn program<'a>(&'a self, frozen: &'a Frozen) -> Program<'a> {
+        Program {
+            binary: &self.binary,
+            attached: &self.attached,
+            exe: self.image.as_ref(),
+            image: frozen.image(),
+            threads: &frozen.threads,
+            mappings: &frozen.mappings,
+        }
+    }
+
     fn check_alive(&self) -> Result<(), CaptureError> {
         match signals::start_ticks(self.pid) {
             Some(ticks) if ticks == self.start_ticks => Ok(()),
@@ -286,6 +317,18 @@ impl ProcessTarget {
         let result = self.with_runtime(|process| process.goroutines(monotonic_nanos()));
         self.image.release();
         result
+    }
+}
+
+/// The garbage collector of this program keeps its marks within the pages of the heap.
+fn marks_in_pages(binary: &Binary) -> bool {
+    let has = |name| {
+        let experiments = binary.info.setting("GOEXPERIMENT").unwrap_or_default();
+        experiments.split(',').any(|experiment| experiment == name)
+    };
+    match binary.version.minor {
+        ..=25 => has("greenteagc"),
+        _ => !has("nogreenteagc"),
     }
 }
 

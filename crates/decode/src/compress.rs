@@ -21,6 +21,16 @@ pub fn inflated_bytes_max(bytes: u64) -> u64 {
     FREE_BYTES.saturating_add(bytes.saturating_mul(RATIO_MAX))
 }
 
+/// Inflates `input` when its first bytes say that it is compressed, to at most `bytes_max`
+/// bytes: for files that are mostly zeros, such as cores, and of which a caller knows how
+/// much is too much.
+///
+/// # Errors
+/// As [`reader`].
+pub fn reader_up_to<'a>(input: impl Read + 'a, bytes_max: u64) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(Box::new(layer(Box::new(input))?.take(bytes_max)))
+}
+
 /// Reports whether bytes begin as a compressed stream does.
 pub fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(GZIP) || bytes.starts_with(ZSTD)

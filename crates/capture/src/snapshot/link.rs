@@ -15,13 +15,23 @@ pub(super) const DONE: u8 = b'd';
 /// machine more registers.
 const MESSAGE_BYTES_MAX: usize = 4 << 30;
 
+/// What to do with a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Clone it and let it go on.
+    Fork,
+    /// Stop it for the copy.
+    Stop,
+    /// Reap clones that were left behind.
+    Reap,
+}
+
 /// What the tracer is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
     pub(super) pid: u32,
     pub(super) start_ticks: u64,
-    /// Clone it, or only stop it.
-    pub(super) is_fork: bool,
+    pub(super) work: Work,
     /// A syscall instruction in its code; 0 when none is needed.
     pub(super) instruction: u64,
     /// How long its threads may take to stop.
@@ -32,7 +42,7 @@ pub(super) struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frozen {
     /// The clone; 0 when the target itself stands still.
-    pub(super) child: u32,
+    pub(super) clone: u32,
     /// How long the target stood still, where it runs again.
     pub(super) pause: Duration,
     /// Thread ids and their NT_PRSTATUS registers.
@@ -94,7 +104,7 @@ impl Report {
         match self {
             Report::Frozen(frozen) => {
                 body.push(0);
-                body.extend(frozen.child.to_le_bytes());
+                body.extend(frozen.clone.to_le_bytes());
                 body.extend(nanos(frozen.pause).to_le_bytes());
                 for (tid, registers) in &frozen.threads {
                     body.extend(tid.to_le_bytes());
@@ -140,7 +150,7 @@ fn parse(body: &[u8]) -> Option<Report> {
     let rest = &mut rest;
     Some(match kind {
         0 => {
-            let child = u32::from_le_bytes(take(rest)?);
+            let clone = u32::from_le_bytes(take(rest)?);
             let pause = Duration::from_nanos(u64::from_le_bytes(take(rest)?));
             let mut threads = Vec::new();
             while !rest.is_empty() {
@@ -150,7 +160,7 @@ fn parse(body: &[u8]) -> Option<Report> {
                 *rest = later;
                 threads.push((tid, registers.to_vec()));
             }
-            Report::Frozen(Frozen { child, pause, threads })
+            Report::Frozen(Frozen { clone, pause, threads })
         }
         1 => {
             let pause = Duration::from_nanos(u64::from_le_bytes(take(rest)?));
@@ -184,7 +194,7 @@ mod tests {
         let threads = vec![(7, vec![1, 2, 3]), (8, Vec::new())];
         let pause = Duration::from_nanos(123_456_789);
         let reports = [
-            Report::Frozen(Frozen { child: 42, pause, threads }),
+            Report::Frozen(Frozen { clone: 42, pause, threads }),
             Report::Released(Released { pause, is_intact: true, is_reaped: false }),
             Report::Failed(Failure { kind: FailureKind::Refused, text: "why".to_owned() }),
             Report::Failed(Failure::gone()),

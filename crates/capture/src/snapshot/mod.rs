@@ -23,12 +23,14 @@
 //! 1 GiB, and memory the program itself excluded from forks are left out. A clone under
 //! a seccomp filter is refused.
 
+mod clone;
 mod code;
 mod copy;
 mod inject;
 mod link;
 mod preflight;
 mod ptrace;
+mod threads;
 mod tracer;
 
 use std::fs;
@@ -45,7 +47,7 @@ use model::{Addr, Timestamp};
 use crate::error::CaptureError;
 use crate::{scratch, signals};
 use copy::Copied;
-use link::{FailureKind, Order, Released, Report};
+use link::{FailureKind, Order, Released, Report, Work};
 
 /// How to get at the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,27 +174,24 @@ pub fn take(
 ) -> Result<Frozen, CaptureError> {
     let start_ticks = signals::start_ticks(pid).ok_or(CaptureError::NoProcess(pid))?;
     check_space(pid, options)?;
-    let (mut order, method) = match options.method {
+    let mut order = order(pid, start_ticks, options);
+    match options.method {
         Method::ReadOnly => return read_only(pid, start_ticks, options, progress),
-        Method::Stop => (order(pid, start_ticks, options), Method::Stop),
+        Method::Stop => preflight::may_be_traced(pid)?,
         Method::Fork => {
-            let mut order = order(pid, start_ticks, options);
             preflight::may_be_traced(pid)?;
             match prepare_fork(pid, options) {
-                Ok(instruction) => {
-                    (order.is_fork, order.instruction) = (true, instruction);
-                    (order, Method::Fork)
-                }
-                Err(CaptureError::Refused { .. }) if options.may_stop => (order, Method::Stop),
+                Ok(instruction) => (order.work, order.instruction) = (Work::Fork, instruction),
+                Err(CaptureError::Refused { .. }) if options.may_stop => {}
                 Err(error) => return Err(error),
             }
+            reap_left_behind(&order);
         }
-    };
-    preflight::may_be_traced(pid)?;
-    match trace(&order, method, options, progress) {
-        Err(CaptureError::Refused { .. }) if order.is_fork && options.may_stop => {
-            order.is_fork = false;
-            trace(&order, Method::Stop, options, progress)
+    }
+    match trace(&order, options, progress) {
+        Err(CaptureError::Refused { .. }) if order.work == Work::Fork && options.may_stop => {
+            order.work = Work::Stop;
+            trace(&order, options, progress)
         }
         result => result,
     }
@@ -200,7 +199,7 @@ pub fn take(
 
 fn order(pid: u32, start_ticks: u64, options: &Options) -> Order {
     let stop_max = options.stop_max;
-    Order { pid, start_ticks, is_fork: false, instruction: 0, stop_max }
+    Order { pid, start_ticks, work: Work::Stop, instruction: 0, stop_max }
 }
 
 /// The syscall instruction to clone with, if it may be done.
@@ -267,13 +266,32 @@ fn frozen(pid: u32, method: Method, copied: Copied) -> Frozen {
     }
 }
 
-/// Lets a tracer stop the target, copies, and lets the tracer undo it all.
+/// Takes the snapshot with a tracer, and cleans up after one that was killed.
 fn trace(
     order: &Order,
-    method: Method,
     options: &Options,
     progress: &mut Progress<'_>,
 ) -> Result<Frozen, CaptureError> {
+    let result = trace_once(order, options, progress);
+    if order.work != Work::Fork {
+        return Ok(result?.0);
+    }
+    let is_clean = result.as_ref().is_ok_and(|(_, released)| released.is_reaped);
+    let is_clean = is_clean || reap_left_behind(order);
+    let (mut frozen, _) = result?;
+    if !is_clean {
+        let text = "a clone could not be reaped: it stays as a zombie until the next snapshot";
+        frozen.warnings.push(text.to_owned());
+    }
+    Ok(frozen)
+}
+
+/// Lets a tracer stop the target, copies, and lets the tracer undo it all.
+fn trace_once(
+    order: &Order,
+    options: &Options,
+    progress: &mut Progress<'_>,
+) -> Result<(Frozen, Released), CaptureError> {
     let pid = order.pid;
     let mut tracer = Tracer::start(order)?;
     let report = match tracer.read(pid)? {
@@ -282,18 +300,15 @@ fn trace(
         Report::Released(_) => return Err(tracer_lost(pid)),
     };
     let (begun, time) = (Instant::now(), crate::now());
-    let source = if order.is_fork { report.child } else { pid };
-    let mut link = tracer.link.try_clone().map_err(|_| tracer_lost(pid))?;
-    let mut told = Instant::now();
-    let mut progress = |done: u64, total: u64| {
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
-            let _ = link.write_all(&[link::ALIVE]);
-        }
-        progress(done, total);
+    let (method, source) = match order.work {
+        Work::Fork => (Method::Fork, report.clone),
+        _ => (Method::Stop, pid),
     };
-    let copied = copy::memory(source, &options.scratch_dir, &mut progress);
-    let clone_age = if order.is_fork { begun.elapsed() } else { Duration::ZERO };
+    let copied = copy::memory(source, &options.scratch_dir, &mut |done, total| {
+        tracer.still_copying();
+        progress(done, total);
+    });
+    let copying = begun.elapsed();
     let released = tracer.release(pid)?;
     if !released.is_intact {
         return Err(killed(order));
@@ -302,20 +317,36 @@ fn trace(
     let machine = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
     let registers = |(tid, bytes): &(u32, Vec<u8>)| thread_registers(machine, *tid, bytes);
     frozen.threads = report.threads.iter().filter_map(registers).collect();
-    (frozen.time, frozen.clone_age) = (time, clone_age);
-    (frozen.pause, frozen.second_pause) = match method {
-        Method::Fork => (report.pause, released.pause),
-        _ => (released.pause, Duration::ZERO),
-    };
-    if !released.is_reaped {
-        let text = format!("the clone {} could not be reaped: it stays as a zombie", report.child);
-        frozen.warnings.push(text);
+    frozen.time = time;
+    match method {
+        Method::Fork => {
+            (frozen.pause, frozen.second_pause) = (report.pause, released.pause);
+            frozen.clone_age = copying;
+        }
+        _ => frozen.pause = released.pause,
     }
-    Ok(frozen)
+    Ok((frozen, released))
+}
+
+/// Lets a tracer reap clones in the target whose own tracer was killed, if there are any;
+/// reports whether none is left.
+fn reap_left_behind(order: &Order) -> bool {
+    for _ in 0..3 {
+        if clone::Clone::left_behind(order).is_empty() {
+            return true;
+        }
+        let work = Order { work: Work::Reap, ..order.clone() };
+        let tracer = Tracer::start(&work);
+        let report = tracer.and_then(|mut tracer| tracer.read(order.pid));
+        if !matches!(report, Ok(Report::Released(_))) {
+            return false;
+        }
+    }
+    clone::Clone::left_behind(order).is_empty()
 }
 
 fn killed(order: &Order) -> CaptureError {
-    if !order.is_fork {
+    if order.work != Work::Fork {
         return CaptureError::Ended(order.pid);
     }
     CaptureError::Refused {
@@ -343,6 +374,7 @@ fn tracer_lost(pid: u32) -> CaptureError {
 struct Tracer {
     process: libc::pid_t,
     link: UnixStream,
+    told: Instant,
 }
 
 impl Tracer {
@@ -365,12 +397,20 @@ impl Tracer {
         restore_signals(&mask);
         match process {
             -1 => Err(failed(error)),
-            process => Ok(Tracer { process, link: ours }),
+            process => Ok(Tracer { process, link: ours, told: Instant::now() }),
         }
     }
 
     fn read(&mut self, pid: u32) -> Result<Report, CaptureError> {
         Report::read(&mut self.link).map_err(|_| tracer_lost(pid))
+    }
+
+    /// Tells the tracer, once a second, that we are alive.
+    fn still_copying(&mut self) {
+        if self.told.elapsed() > Duration::from_secs(1) {
+            self.told = Instant::now();
+            let _ = self.link.write_all(&[link::ALIVE]);
+        }
     }
 
     fn release(mut self, pid: u32) -> Result<Released, CaptureError> {

@@ -75,6 +75,7 @@ func mutate() {
 			pairs[i].first = generation
 			pairs[i].second = generation
 		}
+		time.Sleep(20 * time.Microsecond)
 	}
 }
 
@@ -82,6 +83,9 @@ func step() {
 	for value := uint64(1); ; value++ {
 		atomic.StoreUint64(ahead, value)
 		atomic.StoreUint64(behind, value)
+		if value%4096 == 0 {
+			time.Sleep(20 * time.Microsecond)
+		}
 	}
 }
 
