@@ -219,3 +219,95 @@ pub(super) fn is_sane_location(entry: &RawLocListEntry<Reader<'_>>) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gimli::{EndianSlice, Expression, Format, LittleEndian};
+
+    use super::{Encoding, Found, Piece, Place, is_cfa, place};
+
+    const ENCODING: Encoding = Encoding { address_size: 8, format: Format::Dwarf32, version: 5 };
+
+    fn found(bytes: &[u8], is_frame_cfa: bool) -> Found {
+        place(Expression(EndianSlice::new(bytes, LittleEndian)), ENCODING, is_frame_cfa)
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: Place) {
+        assert_eq!(found(bytes, true), Found { place: expected, is_pointer: false });
+    }
+
+    fn pieces(places: &[Place]) -> Place {
+        let piece = |(index, place): (usize, &Place)| Piece {
+            offset: 8 * index as u64,
+            bytes: 8,
+            place: place.clone(),
+        };
+        Place::Pieces(places.iter().enumerate().map(piece).collect())
+    }
+
+    #[test]
+    fn what_go_writes_is_understood() {
+        check(&[], Place::Nowhere);
+        // DW_OP_call_frame_cfa
+        check(&[0x9c], Place::Frame(0));
+        // DW_OP_fbreg -24
+        check(&[0x91, 0x68], Place::Frame(-24));
+        // DW_OP_reg3
+        check(&[0x53], Place::Register(3));
+        // DW_OP_addr 0x1000
+        check(&[0x03, 0, 0x10, 0, 0, 0, 0, 0, 0], Place::Address(model::Addr(0x1000)));
+        // DW_OP_call_frame_cfa, DW_OP_consts -16, DW_OP_plus
+        check(&[0x9c, 0x11, 0x70, 0x22], Place::Frame(-16));
+        // DW_OP_reg0, DW_OP_piece 8, DW_OP_fbreg 8, DW_OP_piece 8, DW_OP_piece 8
+        let expected = pieces(&[Place::Register(0), Place::Frame(8), Place::Nowhere]);
+        check(&[0x50, 0x93, 8, 0x91, 8, 0x93, 8, 0x93, 8], expected);
+        // DW_OP_piece 8, DW_OP_piece 8
+        check(&[0x93, 8, 0x93, 8], Place::Nowhere);
+        // DW_OP_fbreg -32, DW_OP_deref
+        let moved = Found { place: Place::Frame(-32), is_pointer: true };
+        assert_eq!(found(&[0x91, 0x60, 0x06], true), moved);
+    }
+
+    #[test]
+    fn anything_else_is_unknown() {
+        // DW_OP_fbreg without a frame base that is the CFA.
+        assert_eq!(found(&[0x91, 0x68], false).place, Place::Unknown);
+        // DW_OP_breg7 8
+        check(&[0x77, 8], Place::Unknown);
+        // DW_OP_fbreg -32, DW_OP_deref, DW_OP_deref; DW_OP_reg0, DW_OP_deref
+        check(&[0x91, 0x60, 0x06, 0x06], Place::Unknown);
+        check(&[0x50, 0x06], Place::Unknown);
+        // DW_OP_plus of nothing; a cut operand; DW_OP_piece without end behind a place.
+        check(&[0x22], Place::Unknown);
+        check(&[0x03, 1], Place::Unknown);
+        check(&[0x93, 8, 0x50], Place::Unknown);
+        // DW_OP_skip to itself.
+        check(&[0x2f, 0xfd, 0xff], Place::Unknown);
+        let many = [0x93, 8].repeat(300);
+        check(&many, Place::Unknown);
+        let expression = |bytes| Expression(EndianSlice::new(bytes, LittleEndian));
+        assert!(is_cfa(expression(&[0x9c]), ENCODING));
+        assert!(!is_cfa(expression(&[0x9c, 0x9c]), ENCODING));
+        assert!(!is_cfa(expression(&[0x56]), ENCODING));
+    }
+
+    #[test]
+    fn no_place_during_a_call_is_a_register() {
+        let check = |place: &Place, behind: &Place, expected: &Place| {
+            assert_eq!(place.clone().during_call(behind), *expected, "{place:?} {behind:?}");
+        };
+        let (register, frame, nowhere) = (Place::Register(0), Place::Frame(-8), Place::Nowhere);
+        check(&frame, &register, &frame);
+        check(&frame, &nowhere, &frame);
+        check(&register, &frame, &frame);
+        check(&register, &Place::Register(1), &nowhere);
+        check(&register, &nowhere, &nowhere);
+        let mixed = pieces(&[register.clone(), frame.clone()]);
+        let spilled = pieces(&[Place::Frame(-16), Place::Register(2)]);
+        check(&mixed, &spilled, &pieces(&[Place::Frame(-16), frame.clone()]));
+        check(&mixed, &nowhere, &pieces(&[nowhere.clone(), frame.clone()]));
+        check(&pieces(&[register.clone(), register.clone()]), &nowhere, &nowhere);
+        check(&register, &mixed, &nowhere);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gimli::{
     DebugAbbrev, DebugAddr, DebugInfo, DebugLoc, DebugLocLists, DebugRanges, DebugRngLists,
@@ -14,14 +15,17 @@ use crate::symbols::sections::debug_section;
 /// How all of DWARF is read here: from bytes that [`Sections`] holds.
 pub(super) type Reader<'s> = EndianSlice<'s, LittleEndian>;
 
-/// A section may not inflate beyond this; type ids are offsets of 32 bits besides.
-const SECTION_BYTES_MAX: u64 = 1 << 30;
+/// All sections together may not inflate beyond this; the largest programs need a few hundred
+/// megabytes. Type ids are offsets of 32 bits besides.
+const INFLATED_BYTES_MAX: u64 = 1 << 30;
 
 type Lazy<'a> = OnceLock<Cow<'a, [u8]>>;
 
 /// The sections of one file.
 pub(super) struct Sections<'a> {
     elf: Elf<'a>,
+    /// Bytes that may still be inflated.
+    inflatable: AtomicU64,
     info: Lazy<'a>,
     abbrev: Lazy<'a>,
     addr: Lazy<'a>,
@@ -37,6 +41,7 @@ impl<'a> Sections<'a> {
     pub(super) fn new(elf: Elf<'a>) -> Sections<'a> {
         Sections {
             elf,
+            inflatable: AtomicU64::new(INFLATED_BYTES_MAX),
             info: Lazy::new(),
             abbrev: Lazy::new(),
             addr: Lazy::new(),
@@ -51,7 +56,15 @@ impl<'a> Sections<'a> {
 
     /// A missing section is an empty one.
     fn bytes<'s>(&'s self, section: &'s Lazy<'a>, name: &str) -> Reader<'s> {
-        let read = || debug_section(&self.elf, name, SECTION_BYTES_MAX).unwrap_or_default();
+        let read = || {
+            let left = self.inflatable.load(Ordering::Relaxed);
+            let bytes = debug_section(&self.elf, name, left).unwrap_or_default();
+            if let Cow::Owned(inflated) = &bytes {
+                let now = left.saturating_sub(inflated.len() as u64);
+                self.inflatable.store(now, Ordering::Relaxed);
+            }
+            bytes
+        };
         EndianSlice::new(section.get_or_init(read), LittleEndian)
     }
 
