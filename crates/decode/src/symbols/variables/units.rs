@@ -83,7 +83,7 @@ impl Units {
                 }
             }
         }
-        is_partial |= tables.is_exhausted;
+        is_partial |= tables.is_partial;
         Units { units, is_partial }
     }
 
