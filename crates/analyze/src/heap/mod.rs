@@ -13,6 +13,7 @@ pub mod leaks;
 pub mod names;
 pub mod paths;
 pub mod profile;
+pub mod query;
 pub mod retained;
 pub mod roots;
 pub mod select;

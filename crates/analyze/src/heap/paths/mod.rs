@@ -87,6 +87,29 @@ impl<'g> Paths<'g> {
         Some(self.nodes_to(object)?.len() as u64 - 1)
     }
 
+    /// For every object how many pointers a shortest path to it has, 0 where there is none,
+    /// and the number of the holder it begins at.
+    pub(super) fn depths_and_roots(&self) -> (Vec<u32>, Vec<u32>) {
+        let objects = self.graph.len();
+        let (mut depths, mut roots) = (vec![0_u32; objects], vec![NONE; objects]);
+        for (node, parent) in self.order.iter().zip(&self.parent) {
+            let above = self.order.get(*parent as usize).copied().unwrap_or(0);
+            let (depth, root) = match above.checked_sub(objects as u32) {
+                Some(holder) => (1, holder),
+                None => {
+                    let of = |table: &[u32]| table.get(above as usize).copied().unwrap_or(0);
+                    (of(&depths) + 1, of(&roots))
+                }
+            };
+            if let (Some(d), Some(r)) =
+                (depths.get_mut(*node as usize), roots.get_mut(*node as usize))
+            {
+                (*d, *r) = (depth, root);
+            }
+        }
+        (depths, roots)
+    }
+
     /// A shortest path from a root to the object, ending with the object; empty where
     /// nothing keeps it alive.
     pub fn shortest(&self, object: ObjectId) -> Vec<Step> {

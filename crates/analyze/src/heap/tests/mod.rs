@@ -3,6 +3,7 @@
 mod dominators;
 mod findings;
 mod paths;
+mod query;
 mod tables;
 mod waste;
 
