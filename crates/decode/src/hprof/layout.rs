@@ -13,6 +13,7 @@ use super::classes::{Class, Classes};
 use super::cursor::Cursor;
 use super::names::Names;
 use super::subrecords::{self, OBJECT, Sub, value_bytes};
+use super::write::COMPANION_CLASS;
 use crate::places::Index;
 
 /// Objects that are looked at to tell the layout.
@@ -85,7 +86,7 @@ impl Layout {
                 *slot = end;
             }
         }
-        ends.iter().map(|end| self.align(end.bytes.max(self.header_bytes))).collect()
+        ends.iter().map(|end| self.align(end.bytes)).collect()
     }
 
     fn aligned(&self, own: &Own, parent: &End) -> End {
@@ -208,6 +209,11 @@ pub(super) fn infer(
 ) -> (Layout, Vec<u64>) {
     let object = classes.list.iter().find(|c| names.table.get(c.name) == "java.lang.Object");
     let is_given = object.is_some_and(|object| object.dump.instance_bytes > 0);
+    // What was written here says exact sizes even where that leaves no room for a header.
+    if is_given && classes.list.iter().any(|c| names.table.get(c.name) == COMPANION_CLASS) {
+        let layout = Layout { arrangement: Arrangement::Given, ..Layout::WIDE };
+        return (layout, layout.instance_bytes(classes, names));
+    }
     let align_bytes = if classes.id_bytes == 8 { alignment(index) } else { 8 };
     let layouts = candidates(classes, is_given).into_iter().map(|candidate| {
         let (header_bytes, reference_bytes, arrangement) = candidate;

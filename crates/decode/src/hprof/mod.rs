@@ -19,12 +19,15 @@ mod roots;
 mod subrecords;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::io::Read;
 
 use model::heap::HeapGraph;
 
 use crate::compress;
+
+pub use write::{Written, write};
 
 /// Limits and choices of a read.
 #[derive(Clone, Copy, Debug)]

@@ -31,6 +31,8 @@ var (
 	large [][]*Tag
 	last  *User
 	final = map[int]*Tag{}
+
+	shared [50]*Tag
 )
 
 //go:noinline
@@ -40,7 +42,24 @@ func hold(tag *Tag, ready, done chan bool) {
 	runtime.KeepAlive(tag)
 }
 
+// Arrays that are empty, that hold an object at their end, or are full.
+func pointers(count, how int) []*Tag {
+	array := append([]*Tag(nil), make([]*Tag, count)...)
+	array = array[:cap(array)]
+	if how%3 == 0 {
+		return array
+	}
+	array[len(array)-1] = &Tag{key: "its own"}
+	for i := 0; how%3 == 2 && i+1 < len(array); i++ {
+		array[i] = shared[i%len(shared)]
+	}
+	return array
+}
+
 func main() {
+	for i := range shared {
+		shared[i] = &Tag{key: strconv.Itoa(i)}
+	}
 	for i := 0; i < 5000; i++ {
 		user := &User{ID: i, Name: "user-" + strconv.Itoa(i), Next: last, Meta: &Tag{key: "meta"}}
 		for j := 0; j < 3; j++ {
@@ -53,7 +72,7 @@ func main() {
 	for size := 1; size < 70000; size += 1 + size/9 {
 		for i := 0; i < 9; i++ {
 			bytes = append(bytes, make([]byte, size))
-			large = append(large, make([]*Tag, size/8+1))
+			large = append(large, pointers(size/8+1, i))
 		}
 	}
 	for i := 0; i < 3000; i++ {

@@ -26,7 +26,7 @@ fn toolchains() -> Vec<(String, PathBuf)> {
 }
 
 /// The dump of the test program built with a toolchain.
-fn dump(name: &str, go: &Path) -> Option<HeapDump> {
+pub(crate) fn dump(name: &str, go: &Path) -> Option<HeapDump> {
     let folder = peers::folder(&format!("go-{name}"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/heap/dump.go");
     let (program, file) = (folder.join("dump"), folder.join("heap"));

@@ -5,3 +5,4 @@ mod dominators;
 mod go;
 mod peers;
 mod reading;
+mod writing;
