@@ -1,6 +1,6 @@
 //! What is written is read by others as the same graph.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -174,4 +174,53 @@ fn hprof_slurp_counts_the_same_objects() {
     }
     let threads = graph.goroutines.len() as u64;
     assert_eq!(theirs.get("java.lang.Thread"), Some(&threads));
+}
+
+/// hprof-analyzer tells no addresses with retained sizes and does not list arrays, so the
+/// sizes of the instances of each class are compared as sorted lists.
+#[test]
+fn hprof_analyzer_finds_the_same_retained_sizes() {
+    let Some(Exported { graph, file }) = exported("to-analyzer") else { return };
+    let Some(analyzer) = peers::peer("hprof-analyzer") else { return };
+    let report = file.with_extension("json");
+    let query = "SELECT classof(x), @usedHeapSize, @retainedHeapSize \
+                 FROM INSTANCEOF java.lang.Object x";
+    let mut command = Command::new(analyzer);
+    command.arg(&file).arg(&report).args(["--query", query]);
+    let output = command.output().expect("hprof-analyzer");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = fs::read(report).expect("its report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+    let mut theirs: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for row in report["queries"][0]["rows"].as_array().expect("rows") {
+        let class = row[0]["v"].as_str().expect("a class");
+        // Classes of one type differ by size alone.
+        let class = class.split(" (").next().unwrap_or(class);
+        let retained = row[2]["v"].as_u64().expect("a size");
+        theirs.entry(class.to_owned()).or_default().push(retained);
+    }
+    let expected = retained(&graph, sizes(&graph, true));
+    let mut ours: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut unreachable: HashMap<String, usize> = HashMap::new();
+    for object in 0..graph.len() {
+        let id = ObjectId(object as u32);
+        if graph.objects.bytes(id) > 4096 {
+            continue;
+        }
+        let class = graph.type_name(graph.type_of(id)).to_owned();
+        match expected.get(&address(&graph, object)) {
+            Some(retained) => ours.entry(class).or_default().push(*retained),
+            // It lists these, too.
+            None => *unreachable.entry(class).or_default() += 1,
+        }
+    }
+    assert!(ours.len() > 20 && unreachable.values().sum::<usize>() < 10);
+    for (class, retained) in &ours {
+        let theirs = theirs.get_mut(class).expect("each class is there");
+        for size in retained {
+            let found = theirs.iter().position(|theirs| theirs == size);
+            theirs.swap_remove(found.unwrap_or_else(|| panic!("{class}: nothing retains {size}")));
+        }
+        assert_eq!(theirs.len(), unreachable.get(class).copied().unwrap_or(0), "{class}");
+    }
 }
