@@ -70,7 +70,7 @@ fn table_len(bytes: &[u8], offset: usize) -> Option<usize> {
     while number(&mut at)? != 0 {
         number(&mut at)?;
         at += 1;
-        attributes_end(&number, &mut at)?;
+        attributes_end(number, &mut at)?;
     }
     Some(at)
 }
