@@ -4,6 +4,7 @@ mod errors;
 mod namespaces;
 mod outputs;
 mod pages;
+mod planted;
 mod pprof;
 mod profiles;
 mod remote;

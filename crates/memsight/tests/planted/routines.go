@@ -56,6 +56,10 @@ func heldWhileRunning(items []*item, ready, done chan int) {
 		if len(items) == 0 || sum < 0 {
 			<-done
 		}
+		if sum%1000 == 0 {
+			// The others must have their turn on a small machine.
+			runtime.Gosched()
+		}
 	}
 }
 
@@ -81,6 +85,7 @@ func plantRuntime() {
 	start("goroutine main.heldByLocal", heldByLocal)
 	start("goroutine main.heldByStackObject", heldByStackObject)
 	start("goroutine main.heldByDefer", heldByDefer)
+	start("goroutine main.heldWhileRunning", heldWhileRunning)
 	plant("runtime.allp", "main.item", func() {
 		items := newItems(*scale)
 		timer = time.AfterFunc(1000*time.Hour, func() { runtime.KeepAlive(items) })
