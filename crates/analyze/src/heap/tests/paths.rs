@@ -1,6 +1,6 @@
 //! Paths from roots: lengths against a search of its own, texts on drawn graphs.
 
-use model::heap::{HeapGraph, HolderKind, ObjectId, TypeKind};
+use model::heap::{HeapGraph, HolderKind, ObjectId, TypeId, TypeKind};
 
 use super::{Chance, Drawing, random_graph};
 use crate::heap::paths::{Paths, Referrers, Step, weak_referrers};
@@ -190,7 +190,10 @@ fn paths_of_many_are_merged() {
 #[test]
 fn goroutines_of_one_kind_are_one_way() {
     let mut drawing = Drawing::new();
-    drawing.objects(30);
+    // One value an object: several would be elements, and told as such.
+    for _ in 0..30 {
+        drawing.object(TypeId(0), 16);
+    }
     let place = drawing.graph.strings.intern("main.work (work.go:7)");
     for number in 0..10 {
         let goroutine = drawing.holder(HolderKind::Goroutine, &format!("goroutine {number}"), &[]);
