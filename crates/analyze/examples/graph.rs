@@ -1,5 +1,6 @@
 //! Makes heap-like graphs of any size and measures dominators and retained sizes on them:
-//! `graph KIND OBJECTS [scattered] [verify]`, with KIND one of users, list, random.
+//! `graph KIND OBJECTS [scattered] [verify] [questions]`, with KIND one of users, list,
+//! random; `questions` also measures what is asked of the result.
 //!
 //! The graph is in memory in the columns of a snapshot. Columns that the algorithm does
 //! not look at are never touched, as those of a mapped file are not, so that the peak of
@@ -7,7 +8,13 @@
 
 use std::time::Instant;
 
+use analyze::heap::histogram::{Grouping, histogram};
+use analyze::heap::leaks::{LeakOptions, leaks};
+use analyze::heap::paths::Paths;
+use analyze::heap::query::{QueryOptions, query};
+use analyze::heap::roots::roots;
 use analyze::heap::verify::verify;
+use analyze::heap::waste::waste;
 use analyze::heap::{Dominators, Node};
 use model::heap::{
     Edges, HeapGraph, HeapType, Holder, HolderId, HolderKind, ObjectId, Objects, RootPointer, Spans,
@@ -48,6 +55,36 @@ fn main() {
         assert_eq!(verify(&graph, &dominators), Ok(()));
         println!("verified in {:.2} CPU s", cpu_seconds() - cpu);
     }
+    if arguments.iter().any(|argument| argument == "questions") {
+        ask(&graph, &dominators);
+    }
+}
+
+fn ask(graph: &HeapGraph<'_>, dominators: &Dominators) {
+    timed("histogram by type", || histogram(graph, dominators, Grouping::Type).len());
+    timed("histogram by size", || histogram(graph, dominators, Grouping::Size).len());
+    timed("roots", || roots(graph, dominators).rows.len());
+    let mut paths = None;
+    timed("paths", || paths.insert(Paths::of(graph)).depth(ObjectId(0)).unwrap_or(0) as usize);
+    if let Some(paths) = &paths {
+        let all = || (0..graph.len() as u32).map(ObjectId);
+        timed("merged paths of all objects", || paths.merged(all(), 10).paths.len());
+        let options = LeakOptions::default();
+        timed("leaks", || leaks(graph, dominators, paths, &options).len());
+    }
+    timed("waste", || waste(graph, dominators, 10).len());
+    let text = "select bytes, count(*), retained(*) from objects where type !~ 'x' group by bytes";
+    timed("query", || {
+        let answer = query(graph, dominators, text, &QueryOptions::default());
+        answer.map_or(0, |answer| answer.rows.len())
+    });
+    println!("peak {} MB", resident("VmHWM:"));
+}
+
+fn timed(what: &str, work: impl FnOnce() -> usize) {
+    let cpu = cpu_seconds();
+    let rows = work();
+    println!("{what}: {:.2} CPU s, {rows} rows", cpu_seconds() - cpu);
 }
 
 fn build(kind: &str, objects: usize, is_scattered: bool) -> HeapGraph<'static> {

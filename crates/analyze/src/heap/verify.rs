@@ -40,6 +40,8 @@ pub enum Violation {
     NotDominated(Node),
     /// Something nearer dominates this node than the tree says.
     NotImmediate(Node),
+    /// A node's own size is not that of the object.
+    Size(Node),
     /// No witness could be found for this node: a fault of the check itself.
     NoWitness(Node),
 }
@@ -62,6 +64,7 @@ pub fn verify(graph: &HeapGraph<'_>, dominators: &Dominators) -> Result<(), Viol
         witnesses,
     };
     check.dominator_tree()?;
+    check.sizes(graph)?;
     check.pointers()?;
     check.witness_paths()?;
     check.nearest()
@@ -163,7 +166,9 @@ impl Check<'_> {
         for (id, number) in self.number.iter().enumerate() {
             let known = dominators.number_of_id(id as u32);
             if known.is_some() != (*number != NONE)
-                || known.is_some_and(|known| dominators.id_at(known) != id as u32)
+                || known.is_some_and(|known| {
+                    known >= dominators.len() || dominators.id_at(known) != id as u32
+                })
             {
                 return Err(self.reachability(id as u32));
             }
@@ -173,6 +178,18 @@ impl Check<'_> {
 
     fn reachability(&self, id: u32) -> Violation {
         Violation::Reachability(self.dominators.node_of_id(id))
+    }
+
+    /// Sizes by number are those of the objects; sums over ranges then are retained sizes.
+    fn sizes(&self, graph: &HeapGraph<'_>) -> Result<(), Violation> {
+        let mut wrong = None;
+        graph.objects.each_size(|object, bytes| {
+            let number = self.dominators.number_of_id(object.0);
+            if number.is_some_and(|number| self.dominators.bytes_at(number) != bytes) {
+                wrong = wrong.or(Some(Violation::Size(Node::Object(object))));
+            }
+        });
+        wrong.map_or(Ok(()), Err)
     }
 
     /// No pointer leaves the search, and none goes round an immediate dominator.

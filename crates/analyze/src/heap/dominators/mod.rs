@@ -255,6 +255,31 @@ impl Dominators {
     }
 }
 
+/// A part of the result, for tests that break one.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Parent,
+    End,
+    Node,
+    Number,
+}
+
+#[cfg(test)]
+impl Dominators {
+    /// The result with one value changed; `None` where it was that value.
+    pub(super) fn broken(&self, part: Part, index: usize, value: u32) -> Option<Dominators> {
+        let mut broken = self.clone();
+        let values = match part {
+            Part::Parent => &mut broken.parent,
+            Part::End => &mut broken.end,
+            Part::Node => &mut broken.node,
+            Part::Number => &mut broken.number,
+        };
+        (std::mem::replace(&mut values[index], value) != value).then_some(broken)
+    }
+}
+
 /// Numbers in the preorder of a tree whose nodes come after their parents.
 fn preorder(parent: &[u32]) -> Vec<u32> {
     let mut size = vec![1_u32; parent.len()];

@@ -3,7 +3,7 @@
 use model::heap::{HeapGraph, HolderId, HolderKind, ObjectId, TypeId};
 
 use super::{Chance, Drawing, random_graph};
-use crate::heap::dominators::{NONE, Search, search};
+use crate::heap::dominators::{NONE, Part, Search, search};
 use crate::heap::verify::{Violation, verify};
 use crate::heap::{Dominators, Links, Node, Retained};
 
@@ -188,6 +188,34 @@ fn wrong_trees_are_refused() {
         }
     }
     assert!(refused.iter().all(|count| *count > 200), "{refused:?}");
+}
+
+/// Numbers that are no tree, and sizes that are not the objects', are refused.
+#[test]
+fn broken_results_are_refused() {
+    let mut drawing = Drawing::new();
+    drawing.objects(4).point(0, 1).point(1, 2).point(0, 3);
+    drawing.holder(HolderKind::Global, "g", &[0]);
+    let graph = drawing.done();
+    let right = Dominators::of(&graph);
+    assert_eq!(verify(&graph, &right), Ok(()));
+    for number in 1..right.len() as usize {
+        for wrong in 0..right.len() + 2 {
+            for part in [Part::Parent, Part::End, Part::Node, Part::Number] {
+                let mutant = right.broken(part, number, wrong);
+                let is_right = mutant.is_none();
+                let mutant = mutant.unwrap_or_else(|| right.clone());
+                assert_eq!(verify(&graph, &mutant).is_ok(), is_right, "{part:?} {number} {wrong}");
+            }
+        }
+    }
+    let mut drawing = Drawing::new();
+    drawing.objects(1);
+    drawing.object(TypeId(0), 17);
+    drawing.objects(2).point(0, 1).point(1, 2).point(0, 3);
+    drawing.holder(HolderKind::Global, "g", &[0]);
+    let other = drawing.done();
+    assert_eq!(verify(&other, &right), Err(Violation::Size(Node::Object(ObjectId(1)))));
 }
 
 #[test]

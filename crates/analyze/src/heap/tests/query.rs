@@ -280,5 +280,21 @@ fn hostile_queries_are_refused() {
         let _ = ask(&graph, &format!("{}{}", &whole[..at], &whole[at + 1..]));
     }
     assert!(refused > 50, "{refused}");
+    let words = [
+        "select", "from", "objects", "where", "group", "by", "order", "having", "limit", "as",
+        "in", "(", ")", ",", "*", "+", "-", "~", "=", "'x'", "3", "1.5", ".id", "type", "bytes",
+        "not", "is", "null", "count", "sum", "and", "or", "retained", "\u{e9}",
+    ];
+    let mut chance = Chance(1_234_567);
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let count = chance.below(8);
+        let mut word = || words[chance.below(words.len() as u64) as usize];
+        let tail: Vec<&str> = (0..count).map(|_| word()).collect();
+        let first = word();
+        let text = format!("select {first} from objects {}", tail.join(" "));
+        read += u32::from(ask(&graph, &text).is_ok());
+    }
+    assert!(read > 100, "{read}");
     assert!(ask(&graph, whole).is_ok());
 }
