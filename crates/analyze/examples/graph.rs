@@ -1,6 +1,6 @@
 //! Makes heap-like graphs of any size and measures dominators and retained sizes on them:
 //! `graph KIND OBJECTS [scattered] [verify] [questions]`, with KIND one of users, list,
-//! random; `questions` also measures what is asked of the result.
+//! shared, random; `questions` also measures what is asked of the result.
 //!
 //! The graph is in memory in the columns of a snapshot. Columns that the algorithm does
 //! not look at are never touched, as those of a mapped file are not, so that the peak of
@@ -171,6 +171,7 @@ fn generate(kind: &str, objects: usize, edge: impl FnMut(Option<usize>, usize)) 
     match kind {
         "users" => users(objects, edge),
         "list" => list(objects, edge),
+        "shared" => shared(objects, edge),
         _ => random(objects, edge),
     }
 }
@@ -244,6 +245,22 @@ fn list(objects: usize, mut edge: impl FnMut(Option<usize>, usize)) {
         node += 2;
     }
     (node..objects).for_each(|rest| edge(Some(0), rest));
+}
+
+/// A list whose values a table holds as well: every value's dominator is far above its
+/// parent in the search tree.
+fn shared(objects: usize, mut edge: impl FnMut(Option<usize>, usize)) {
+    edge(None, 0);
+    edge(None, objects - 1);
+    let pairs = (objects - 1) / 2;
+    for pair in 0..pairs {
+        let node = pair * 2;
+        edge(Some(node), node + 1);
+        edge(Some(objects - 1), node + 1);
+        if pair + 1 < pairs {
+            edge(Some(node), node + 2);
+        }
+    }
 }
 
 /// A random tree, and as many pointers again from anywhere to anywhere.

@@ -1,5 +1,6 @@
 //! Pure algorithms on [`model`] data: statistics, growth of allocation sites and
-//! goroutines, memory levels, forecasts, and the verdict that joins them.
+//! goroutines, memory levels, forecasts, the verdict that joins them, and what keeps the
+//! objects of a heap alive.
 //!
 //! Nothing here opens a file, reads a clock or prints.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]

@@ -116,4 +116,4 @@ fn bump(counts: &mut [u32], index: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

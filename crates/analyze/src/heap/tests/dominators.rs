@@ -271,6 +271,32 @@ fn long_lists_and_wide_stars() {
     assert_eq!(dominators.children(Node::Root).count(), 500_002);
 }
 
+/// A plain list whose values a table holds too: each value's dominator is the root, far
+/// above its parent in the search. Climbing there step by step would take this test hours.
+#[test]
+fn a_list_that_shares_its_values() {
+    let count = 500_000;
+    let mut drawing = Drawing::new();
+    for _ in 0..2 * count {
+        drawing.object(TypeId(0), 16);
+    }
+    for index in 0..count {
+        drawing.point_at(index * 2, 0, index * 2 + 1);
+        if index + 1 < count {
+            drawing.point_at(index * 2, 1, index * 2 + 2);
+        }
+    }
+    drawing.holder(HolderKind::Global, "list", &[0]);
+    let values: Vec<u32> = (0..count).map(|index| index * 2 + 1).collect();
+    drawing.holder(HolderKind::Global, "table", &values);
+    let graph = drawing.done();
+    let dominators = Dominators::of(&graph);
+    assert_eq!(verify(&graph, &dominators), Ok(()));
+    let list = dominators.retained(Node::Holder(HolderId(0)));
+    assert_eq!(list.objects, u64::from(count));
+    assert_eq!(dominators.immediate(Node::Object(ObjectId(2 * count - 1))), Some(Node::Root));
+}
+
 /// Even objects form the list, each odd one is the value of the one before it.
 fn drawing_of_list(mut drawing: Drawing, count: u32) -> HeapGraph<'static> {
     for index in 0..count {
