@@ -40,7 +40,7 @@ pub struct TypeChange {
 impl TypeChange {
     /// Bytes of live objects, after less before.
     pub fn bytes_delta(&self) -> i64 {
-        self.live.1.bytes as i64 - self.live.0.bytes as i64
+        delta(self.live.0, self.live.1)
     }
 }
 
@@ -157,9 +157,7 @@ pub fn path_changes(
         }
     }
     let mut changes: Vec<PathChange> = changes.into_values().collect();
-    changes.sort_by_key(|change| {
-        std::cmp::Reverse(change.objects.1.bytes as i64 - change.objects.0.bytes as i64)
-    });
+    changes.sort_by_key(|change| std::cmp::Reverse(delta(change.objects.0, change.objects.1)));
     changes
 }
 
@@ -172,6 +170,12 @@ pub fn objects_named<'g>(
     let chosen: BTreeSet<u32> = types.filter(|id| graph.type_name(TypeId(*id)) == name).collect();
     let objects = (0..graph.len() as u32).map(ObjectId);
     objects.filter(move |object| chosen.contains(&graph.type_of(*object).0))
+}
+
+/// Bytes after less bytes before.
+fn delta(before: Retained, after: Retained) -> i64 {
+    let delta = i128::from(after.bytes) - i128::from(before.bytes);
+    i64::try_from(delta).unwrap_or(if delta < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// More objects that grew are not told.
@@ -215,9 +219,8 @@ fn match_objects(
             add(after, object, true);
             continue;
         }
-        let retained =
-            |side: Side<'_>, object| side.dominators.retained(Node::Object(object)).bytes;
-        let delta = retained(after, object) as i64 - retained(before, same) as i64;
+        let retained = |side: Side<'_>, object| side.dominators.retained(Node::Object(object));
+        let delta = delta(retained(before, same), retained(after, object));
         if delta > 0 {
             growth.push((delta, same, object));
         }
@@ -292,9 +295,7 @@ fn root_changes(before: Side<'_>, after: Side<'_>) -> Vec<RootChange> {
         }
     }
     let mut changes: Vec<RootChange> = changes.into_values().collect();
-    changes.sort_by_key(|change| {
-        std::cmp::Reverse(change.retained.1.bytes as i64 - change.retained.0.bytes as i64)
-    });
+    changes.sort_by_key(|change| std::cmp::Reverse(delta(change.retained.0, change.retained.1)));
     changes
 }
 

@@ -119,7 +119,7 @@ impl Finder<'_> {
             }
             let mut nodes = members(self.graph, self.dominators, &[Node::Root], group.label);
             nodes.retain(|node| !self.is_large(self.dominators.retained(*node).bytes));
-            let bytes = nodes.iter().map(|node| self.dominators.retained(*node).bytes).sum();
+            let bytes = self.retained_by(&nodes).bytes;
             if nodes.len() > 1 && self.is_large(bytes) {
                 suspects.push(self.suspect(SuspectKind::Many(group.label), &nodes));
             }
@@ -137,27 +137,33 @@ impl Finder<'_> {
             if let Some(goroutine) = goroutine {
                 let group = of_stack.entry(goroutine.stack).or_default();
                 group.0.push(Node::Holder(HolderId(index as u32)));
-                group.1 += goroutine.stack_bytes;
+                group.1 = group.1.saturating_add(goroutine.stack_bytes);
             }
         }
         let mut groups: Vec<_> = of_stack.into_iter().collect();
         groups.sort_unstable_by_key(|(stack, _)| *stack);
         let mut suspects = Vec::new();
         for (stack, (nodes, stack_bytes)) in groups {
-            let bytes: u64 = nodes.iter().map(|node| self.dominators.retained(*node).bytes).sum();
-            if nodes.len() > 1 && self.is_large(bytes + stack_bytes) {
+            let bytes = self.retained_by(&nodes).bytes.saturating_add(stack_bytes);
+            if nodes.len() > 1 && self.is_large(bytes) {
                 let kind = SuspectKind::Goroutines { stack, stack_bytes };
                 let mut suspect = self.suspect(kind, &nodes);
-                suspect.share = self.share(bytes + stack_bytes);
+                suspect.share = self.share(bytes);
                 suspects.push(suspect);
             }
         }
         suspects
     }
 
-    fn suspect(&self, kind: SuspectKind, nodes: &[Node]) -> Suspect {
+    /// What siblings retain.
+    fn retained_by(&self, nodes: &[Node]) -> Retained {
         let mut retained = Retained::default();
         nodes.iter().for_each(|node| retained += self.dominators.retained(*node));
+        retained
+    }
+
+    fn suspect(&self, kind: SuspectKind, nodes: &[Node]) -> Suspect {
+        let retained = self.retained_by(nodes);
         let largest = nodes.iter().copied().max_by_key(|node| self.dominators.retained(*node));
         let accumulation = match kind {
             SuspectKind::Node(node) => self.accumulation(node),

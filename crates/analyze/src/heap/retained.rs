@@ -70,7 +70,7 @@ pub fn children_by_label(
         let empty = Group { label, nodes: 0, bytes: 0, retained: Retained::default() };
         let group = groups.entry(label).or_insert(empty);
         group.nodes += 1;
-        group.bytes += dominators.bytes_at(child);
+        group.bytes = group.bytes.saturating_add(dominators.bytes_at(child));
         group.retained += dominators.retained_at(child);
     }
     let mut groups: Vec<Group> = groups.into_values().collect();

@@ -34,8 +34,9 @@ pub struct Retained {
 
 impl std::ops::AddAssign for Retained {
     fn add_assign(&mut self, other: Retained) {
-        self.bytes += other.bytes;
-        self.objects += other.objects;
+        // Sizes in a file may be anything.
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.objects = self.objects.saturating_add(other.objects);
     }
 }
 
@@ -235,13 +236,13 @@ impl Dominators {
 
     #[inline]
     pub(super) fn retained_bytes_at(&self, number: u32) -> u64 {
-        self.sizes.before(get(&self.end, number)) - self.sizes.before(number)
+        self.sizes.between(number, get(&self.end, number))
     }
 
     /// Bytes of the node itself.
     #[inline]
     pub(super) fn bytes_at(&self, number: u32) -> u64 {
-        self.sizes.before(number + 1) - self.sizes.before(number)
+        self.sizes.between(number, number + 1)
     }
 
     pub(super) fn children_at(&self, number: u32) -> impl Iterator<Item = u32> + '_ {

@@ -39,7 +39,7 @@ impl Sizes {
         sizes.huge.sort_unstable();
         let mut sum = 0;
         for (_, bytes) in &mut sizes.huge {
-            sum += *bytes;
+            sum = bytes.wrapping_add(sum);
             *bytes = sum;
         }
         for block in sizes.before.chunks_mut(1 << BLOCK_BITS) {
@@ -48,19 +48,26 @@ impl Sizes {
             for slot in block {
                 sum += std::mem::replace(slot, sum);
             }
-            sizes.total += u64::from(sum);
+            sizes.total = sizes.total.wrapping_add(u64::from(sum));
         }
         sizes
     }
 
+    /// Bytes of the nodes from one number up to another. Sums wrap where a file has absurd
+    /// sizes; their differences are right all the same while they are below 2^64.
+    #[inline]
+    pub(super) fn between(&self, start: u32, end: u32) -> u64 {
+        self.before(end).wrapping_sub(self.before(start))
+    }
+
     /// Bytes of all nodes with a lower number.
     #[inline]
-    pub(super) fn before(&self, number: u32) -> u64 {
+    fn before(&self, number: u32) -> u64 {
         let Some(in_block) = self.before.get(number as usize) else {
-            return self.total + self.huge.last().map_or(0, |huge| huge.1);
+            return self.total.wrapping_add(self.huge.last().map_or(0, |huge| huge.1));
         };
         let block = self.block.get(number as usize >> BLOCK_BITS).copied().unwrap_or(0);
-        block + u64::from(*in_block) + self.huge_before(number)
+        block.wrapping_add(u64::from(*in_block)).wrapping_add(self.huge_before(number))
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 mod dominators;
 mod findings;
+mod hostile;
 mod paths;
 mod query;
 mod tables;

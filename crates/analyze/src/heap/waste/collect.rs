@@ -100,7 +100,7 @@ impl<'g> Collector<'g> {
             }
             let from = objects.partition_point(|(object, _)| *object < target);
             let own = objects.iter().skip(from).take_while(|(object, _)| *object == target);
-            let bytes = own.map(|(_, bytes)| bytes).sum();
+            let bytes = own.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
             *fields.entry(name()).or_default() += Retained { bytes, objects: 1 };
         };
         for from in (0..graph.len() as u32).map(ObjectId) {

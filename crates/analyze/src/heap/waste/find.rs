@@ -9,7 +9,7 @@ use crate::heap::{Dominators, Node};
 /// Rounding up to a size class takes up to an eighth of the slot, and a header 8 bytes:
 /// what lies behind a capacity counts as pinned only beyond that.
 fn rounding_max(bytes: u64) -> u64 {
-    bytes / 8 + 8
+    (bytes / 8).saturating_add(8)
 }
 
 /// Maps with no more slots than these are one group.
@@ -52,7 +52,7 @@ fn duplicates(graph: &HeapGraph<'_>, dominators: &Dominators, found: &mut Collec
         for (_, _, object) in rest {
             let bytes = graph.objects.bytes(ObjectId(*object));
             found.add(*object, bytes);
-            sum += bytes;
+            sum = bytes.saturating_add(sum);
         }
         if sum > 0 {
             let object = ObjectId(*first);
@@ -89,7 +89,7 @@ fn arrays(
         let behind = bytes - capacity;
         let behind = if behind > rounding_max(bytes) { behind } else { 0 };
         let (wasted, used) = match kind {
-            WasteKind::PinnedArrays => (low + behind, capacity - low),
+            WasteKind::PinnedArrays => (low.saturating_add(behind), capacity - low),
             _ => (capacity - used.max(low), used - low.min(used)),
         };
         if wasted > 0 {
