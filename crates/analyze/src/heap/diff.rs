@@ -11,6 +11,7 @@ use model::heap::{HeapGraph, HolderKind, ObjectId, TypeId};
 use super::histogram::{Grouping, histogram};
 use super::paths::{Paths, Step};
 use super::roots::roots;
+use super::threads::start_function;
 use super::{Dominators, Node, Retained};
 
 /// One of the two heaps.
@@ -277,7 +278,7 @@ fn root_changes(before: Side<'_>, after: Side<'_>) -> Vec<RootChange> {
     for (side, is_after) in [(before, false), (after, true)] {
         for row in roots(side.graph, side.dominators).rows {
             let name = match row.kind {
-                HolderKind::Goroutine => started_at(side.graph, row.holder).unwrap_or(row.name),
+                HolderKind::Goroutine => goroutines(side.graph, row.holder).unwrap_or(row.name),
                 _ => row.name,
             };
             let change = changes.entry((row.kind, name.clone())).or_insert_with(|| RootChange {
@@ -299,11 +300,8 @@ fn root_changes(before: Side<'_>, after: Side<'_>) -> Vec<RootChange> {
     changes
 }
 
-/// The outermost function of a goroutine.
-fn started_at(graph: &HeapGraph<'_>, holder: model::heap::HolderId) -> Option<String> {
-    let goroutine = graph.holders.get(holder.0 as usize)?.goroutine?;
-    let stack = graph.goroutines.get(goroutine as usize)?.stack?;
-    let frames = graph.stacks.get(stack as usize)?;
-    let outer = frames.iter().rev().find(|frame| !frame.function.starts_with("runtime."));
-    outer.map(|frame| format!("goroutines of {}", frame.function))
+/// One name for all goroutines that began in the same function.
+fn goroutines(graph: &HeapGraph<'_>, holder: model::heap::HolderId) -> Option<String> {
+    let function = start_function(graph, graph.holders.get(holder.0 as usize)?)?;
+    Some(format!("goroutines of {function}"))
 }

@@ -7,7 +7,10 @@ use model::heap::{HeapGraph, Holder};
 pub fn start_function<'g>(graph: &'g HeapGraph<'_>, holder: &Holder) -> Option<&'g str> {
     let goroutine = graph.goroutines.get(holder.goroutine? as usize)?;
     let stack = graph.stacks.get(goroutine.stack? as usize)?;
-    let is_entry = |name: &str| matches!(name, "runtime.goexit" | "runtime.main" | "");
+    // The compiler wraps the calls of `go` statements that have arguments.
+    let is_wrapper = |name: &str| name.rsplit('.').next().is_some_and(|n| n.starts_with("gowrap"));
+    let is_entry =
+        |name: &str| matches!(name, "runtime.goexit" | "runtime.main" | "") || is_wrapper(name);
     let mut names = stack.iter().rev().map(|frame| frame.function.as_str());
     names.find(|name| !is_entry(name))
 }
@@ -33,6 +36,7 @@ mod tests {
             assert_eq!(start_function(&graph, &graph.holders[id.0 as usize]), expected);
         };
         check(&["main.wait", "main.main", "runtime.main", "runtime.goexit"], Some("main.main"));
+        check(&["main.wait", "main.start.gowrap1", "runtime.goexit"], Some("main.wait"));
         check(&["runtime.gopark", "runtime.bgsweep", "runtime.goexit"], Some("runtime.bgsweep"));
         check(&["runtime.goexit"], None);
         check(&[], None);
