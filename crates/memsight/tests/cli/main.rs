@@ -1,6 +1,7 @@
 //! The command line on real programs, against tools that are not ours.
 
 mod errors;
+mod heap;
 mod namespaces;
 mod outputs;
 mod pages;
