@@ -47,6 +47,7 @@ pub struct Core {
     pub exe_path: String,
     /// What is missing or could not be checked.
     pub warnings: Vec<String>,
+    path: String,
     bytes: Image,
     files: Files,
     binary: Binary,
@@ -91,6 +92,7 @@ impl Core {
             auxv,
             exe_path,
             warnings,
+            path: path.display().to_string(),
             bytes,
             files,
             binary,
@@ -102,6 +104,10 @@ impl Core {
     pub fn image(&self) -> MemoryImage<'_> {
         let core = elf::core::Core::parse(self.bytes.as_ref());
         core.map(|core| self.files.memory(&core).0).unwrap_or_default()
+    }
+
+    pub(crate) fn unusable(&self, what: String) -> CaptureError {
+        CaptureError::BadCore { path: self.path.clone(), what }
     }
 
     /// Joins the executable with the memory.

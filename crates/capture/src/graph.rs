@@ -1,15 +1,49 @@
-//! The object graph of a running Go process: its memory is taken, then read.
+//! The object graph of a Go program whose memory is taken or lies in a core file.
 
 use decode::goheap::{self, Input, Keep};
+use decode::goruntime::RuntimeError;
 use model::HeapGraph;
 
+use crate::core::Core;
 use crate::error::CaptureError;
 use crate::live::ProcessTarget;
-use crate::snapshot::{self, Options, Progress};
+use crate::program::Program;
+use crate::snapshot::{Options, Progress};
 
-/// Since this minor release the collector marks within pages (Green Tea), so that a
-/// collection copies many of the pages a clone shares.
-const MARKS_IN_PAGES_SINCE: u16 = 26;
+impl Program<'_> {
+    /// Reads the object graph.
+    ///
+    /// # Errors
+    /// When the memory holds no heap that can be read.
+    pub fn object_graph(&self, contents: Keep) -> Result<HeapGraph<'static>, RuntimeError> {
+        goheap::read(&Input {
+            binary: self.binary,
+            attached: self.attached,
+            file: self.exe,
+            debug_file: None,
+            image: &self.image,
+            threads: self.threads,
+            contents,
+        })
+    }
+}
+
+impl Core {
+    /// Reads the object graph of the process the core is of.
+    ///
+    /// # Errors
+    /// When the core holds no heap that can be read.
+    pub fn object_graph(&self, contents: Keep) -> Result<HeapGraph<'static>, CaptureError> {
+        let read = self.program().object_graph(contents);
+        let mut graph = read.map_err(|error| self.unusable(error.to_string()))?;
+        let name = self.exe_path.rsplit('/').next().unwrap_or_default();
+        name.clone_into(&mut graph.source.target);
+        self.exe_path.clone_into(&mut graph.source.executable);
+        "core".clone_into(&mut graph.source.method);
+        graph.warnings.extend(self.warnings.iter().cloned());
+        Ok(graph)
+    }
+}
 
 impl ProcessTarget {
     /// Takes the process's memory and reads its object graph. The process stands still
@@ -23,20 +57,8 @@ impl ProcessTarget {
         contents: Keep,
         progress: &mut Progress<'_>,
     ) -> Result<HeapGraph<'static>, CaptureError> {
-        let marks_in_pages = self.binary().version.minor >= MARKS_IN_PAGES_SINCE;
-        let options = Options { marks_in_pages, ..options.clone() };
-        let frozen = snapshot::take(self.pid(), &options, progress)?;
-        let image = frozen.image();
-        let input = Input {
-            binary: self.binary(),
-            attached: self.attached(),
-            file: self.executable(),
-            debug_file: None,
-            image: &image,
-            threads: &frozen.threads,
-            contents,
-        };
-        let read = goheap::read(&input);
+        let frozen = self.freeze(options, progress)?;
+        let read = self.program(&frozen).object_graph(contents);
         let mut graph = read.map_err(|source| CaptureError::from_runtime(self.pid(), source))?;
         self.target().name.clone_into(&mut graph.source.target);
         graph.source.executable = self.target().labels.get("exe").cloned().unwrap_or_default();

@@ -180,15 +180,6 @@ impl ProcessTarget {
         &self.target
     }
 
-    pub(crate) fn attached(&self) -> &Attached {
-        &self.attached
-    }
-
-    /// The bytes of its executable.
-    pub(crate) fn executable(&self) -> &[u8] {
-        self.image.as_ref()
-    }
-
     /// Where runtime.MemProfileRate lies and what it holds.
     ///
     /// # Errors

@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 
 use capture::snapshot::{Frozen, Method, Options, take};
 use capture::{CaptureError, ErrorKind, ProcessTarget};
+use decode::goheap::Keep;
 use decode::goruntime::{Memory, MemoryImage};
 use model::Addr;
 
-use subject::{Figures, MEGABYTES, Subject, alone, check_contents, children, executable, words};
+use subject::{
+    Figures, MEGABYTES, Subject, alone, check_contents, check_graph, children, executable, words,
+};
 
 fn options(method: Method, dir: &Path) -> Options {
     // The machine that runs the tests may be a crowded one.
@@ -259,7 +262,8 @@ fn kill_nine_of_the_tracer_is_undone_by_memsight() {
 fn the_runtime_is_read_from_a_snapshot_as_from_the_process() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
-    let subject = Subject::start(None);
+    let mut subject = Subject::start(None);
+    let figures = subject.report();
     let target = ProcessTarget::attach(subject.pid()).unwrap();
     let frozen = target.freeze(&options(Method::Fork, dir.path()), &mut |_, _| {}).unwrap();
     let program = target.program(&frozen);
@@ -269,6 +273,7 @@ fn the_runtime_is_read_from_a_snapshot_as_from_the_process() {
     assert!(goroutines.user_count() >= 2000, "{}", goroutines.user_count());
     let heap = process.runtime_memory().heap_alloc_bytes.unwrap();
     assert!(heap > MEGABYTES << 20 && heap < (MEGABYTES << 20) * 4, "{heap}");
+    check_graph(&program.object_graph(Keep::Nothing).unwrap(), &figures, false);
 }
 
 #[test]

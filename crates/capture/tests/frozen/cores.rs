@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use capture::core::Core;
+use decode::goheap::Keep;
 use model::Addr;
 
-use crate::subject::{Figures, Subject, alone, build, check_contents};
+use crate::subject::{Figures, Subject, alone, build, check_contents, check_graph};
 
 /// Writes a core of the subject with gcore; `None` where there is none.
 fn gcore(subject: &Subject, dir: &Path) -> Option<PathBuf> {
@@ -35,6 +36,7 @@ fn open(path: &Path, exe: Option<&Path>) -> Core {
 
 fn check(core: &Core, figures: &Figures, what: &str) {
     check_contents(&core.image(), figures);
+    check_graph(&core.object_graph(Keep::Nothing).unwrap(), figures, what.contains("stripped"));
     assert!(core.threads.len() >= 4, "{what}: {}", core.threads.len());
     let program = core.program();
     for thread in program.threads {

@@ -174,3 +174,16 @@ pub(crate) fn check_contents(image: &MemoryImage<'_>, figures: &Figures) {
     }
     assert_eq!(node, 0);
 }
+
+/// The object graph holds the list the program keeps, all of it. Only debug information
+/// tells the types of small objects a global variable points to.
+pub(crate) fn check_graph(graph: &model::HeapGraph<'_>, figures: &Figures, is_stripped: bool) {
+    graph.check().unwrap();
+    let nodes = (0..graph.len() as u32).map(model::heap::ObjectId);
+    let is_node = |object: &model::heap::ObjectId| {
+        graph.type_name(graph.type_of(*object)).ends_with("main.node")
+    };
+    let (named, expected) = (nodes.filter(is_node).count() as u64, figures.number("list_len"));
+    assert!(graph.len() as u64 >= expected, "{}", graph.len());
+    assert!(is_stripped || named == expected, "{named} instead of {expected}");
+}
