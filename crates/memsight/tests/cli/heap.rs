@@ -195,6 +195,20 @@ fn what_grew_is_found() {
 }
 
 #[test]
+fn queries_are_answered() {
+    let Some(java) = java() else { return };
+    let heap = java.snapshots[0].as_str();
+    let text = r#"select count(*), sum(bytes) from objects where type = "Leak$Order""#;
+    let answer = json(&["query", heap, text, "--json"]);
+    assert_eq!(answer["columns"][0], "count(*)");
+    assert_eq!(answer["rows"][0][0], 1000);
+    let csv = stdout(&["heap", "query", heap, text, "--csv"]);
+    assert!(csv.contains("\n1000,"), "{csv}");
+    let errors = fails(&["heap", "query", heap, "select adress from objects"], 2);
+    assert!(errors.contains("did you mean `address`?"), "{errors}");
+}
+
+#[test]
 fn other_tools_read_what_is_exported() {
     let Some(java) = java() else { return };
     let heap = java.snapshots[0].as_str();
@@ -214,6 +228,12 @@ fn other_tools_read_what_is_exported() {
     let objects = lines.lines().filter(|line| line.starts_with("{\"object\":")).count();
     let verified = json(&["verify", heap, "--json"]);
     assert_eq!(verified["objects"], objects);
+    // What is exported as HPROF and read again holds as much, and more where pointers need
+    // arrays of their own.
+    let hprof = dir.path().join("again.hprof").display().to_string();
+    stdout(&["heap", "export", heap, "--to", "hprof", "-o", &hprof]);
+    let again = json(&["histogram", &hprof, "-n", "0", "--json"]);
+    assert_eq!(row(&again, "type", "Leak$Order")["objects"], 1000);
     let around = ["heap", "export", heap, "--to", "dot", "--around", "id:0", "--depth", "2"];
     assert!(stdout(&around).starts_with("digraph heap {\n"));
 }

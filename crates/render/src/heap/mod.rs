@@ -5,6 +5,7 @@ pub mod dot;
 pub mod histogram;
 pub mod leaks;
 pub mod lines;
+pub mod query;
 pub mod roots;
 pub mod summary;
 #[cfg(test)]

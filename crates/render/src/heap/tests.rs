@@ -4,6 +4,7 @@ use analyze::heap::diff::{Side, diff, path_changes};
 use analyze::heap::histogram::{Grouping, Row, histogram};
 use analyze::heap::leaks::{LeakOptions, leaks};
 use analyze::heap::paths::{Paths, Referrers};
+use analyze::heap::query::{QueryOptions, query};
 use analyze::heap::select::Named;
 use analyze::heap::tree::{Limits, by_node, by_type};
 use analyze::heap::waste::waste;
@@ -364,4 +365,27 @@ fn wasted_bytes() {
     assert_eq!(spare["offenders"][0]["address"], "0x2000");
     assert!(super::waste::table(&all).csv().contains("spare-capacity,"));
     assert_eq!(super::waste::text(&graph, &[], 1, PLAIN), "no waste found\n");
+}
+
+#[test]
+fn answers_to_queries() {
+    let graph = graph();
+    let text = "select type, count(*), sum(bytes) from objects group by type order by 3 desc";
+    let answer = query(&graph, &Dominators::of(&graph), text, &QueryOptions::default()).unwrap();
+    let expected = "\
+type            count(*)  sum(bytes)
+main.Order             3       3,072
+string                 1         300
+[2]*main.Order         1          16
+";
+    assert_eq!(super::query::text(&answer), expected);
+    assert!(
+        super::query::table(&answer)
+            .csv()
+            .starts_with("type,count(*),sum(bytes)\nmain.Order,3,3072\n")
+    );
+    let value = super::query::value(&answer);
+    assert_eq!(value["columns"], json!(["type", "count(*)", "sum(bytes)"]));
+    assert_eq!(value["rows"][1], json!(["string", 1, 300]));
+    assert_eq!(value["cut"], false);
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use analyze::heap::{Dominators, Node, around, profile, select};
 use anyhow::Context;
+use decode::hprof;
 use model::HeapGraph;
 use render::heap::{dot, lines};
 
@@ -43,7 +44,7 @@ fn write(
     mut out: &mut dyn Write,
 ) -> io::Result<()> {
     match to {
-        ExportTo::Hprof => Err(io::Error::other("HPROF cannot be written yet")),
+        ExportTo::Hprof => hprof::write(graph, &mut out).map(|_| ()),
         ExportTo::Pprof => {
             let profile = profile::retained_profile(graph, dominators);
             out.write_all(&decode::pprof::write(&profile))

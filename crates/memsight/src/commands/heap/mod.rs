@@ -3,6 +3,7 @@
 mod dominators;
 mod export;
 mod findings;
+mod query;
 mod snapshot;
 mod source;
 mod tables;
@@ -35,7 +36,7 @@ pub(crate) fn run(command: &HeapCommand, paint: Paint) -> Result<ExitCode, Failu
         HeapCommand::Leaks(args) => findings::leaks_of(args, paint),
         HeapCommand::Waste(args) => findings::waste_of(args, paint),
         HeapCommand::Diff(args) => findings::diff_of(args),
-        HeapCommand::Query(_) => Err(Failure::usage("this command cannot answer yet")),
+        HeapCommand::Query(args) => query::run(args),
     }
 }
 

@@ -1,15 +1,16 @@
 //! Where a heap comes from: a file, told by its content, or a running program.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
+use capture::core::Core;
 use capture::snapshot::{Method, Options};
 use capture::{Image, LiveTarget};
 use decode::goheap::Keep;
 use decode::heapfile::{self, Verify};
-use decode::{heapdump, hprof};
+use decode::{compress, heapdump, hprof};
 use model::{Bytes, HeapGraph, TargetSpec};
 
 use crate::args::heap::{SourceArgs, TakingArgs};
@@ -37,7 +38,6 @@ pub(crate) enum Heap {
 enum FileKind {
     Snapshot,
     Hprof,
-    Gzip,
     HeapDump,
     Core,
     Other,
@@ -51,7 +51,6 @@ impl FileKind {
         match head {
             head if heapfile::is_heap_file(head) => FileKind::Snapshot,
             head if head.starts_with(b"JAVA PROFILE ") => FileKind::Hprof,
-            [0x1f, 0x8b, ..] => FileKind::Gzip,
             head if head.starts_with(b"go1.7 heap dump\n") => FileKind::HeapDump,
             head if head.starts_with(ELF) && head.get(16..18) == Some(CORE) => FileKind::Core,
             _ => FileKind::Other,
@@ -75,7 +74,7 @@ impl Heap {
     pub(crate) fn open_with(args: &SourceArgs, contents: Keep) -> Result<Heap, Failure> {
         let source = args.source.as_str();
         if Path::new(source).exists() && source.parse::<u32>().is_err() {
-            return Heap::from_file(source);
+            return Heap::from_file(source, &args.taking, contents);
         }
         let spec = TargetSpec::parse(source).map_err(|message| {
             let is_path = source.contains('/') || source.contains('.');
@@ -85,25 +84,34 @@ impl Heap {
         match &spec {
             TargetSpec::Url(_) => Err(Failure::usage("no heap can be taken through HTTP")
                 .next("give the PID or name:REGEX on the program's machine")),
-            TargetSpec::Core { .. } => Err(Failure::usage("core files cannot be read yet")),
+            TargetSpec::Core { file, exe } => {
+                from_core(Path::new(file), exe.as_deref().map(Path::new), &args.taking, contents)
+            }
             TargetSpec::Pid(_) | TargetSpec::Name(_) => from_program(&spec, &args.taking, contents),
         }
     }
 
-    fn from_file(source: &str) -> Result<Heap, Failure> {
-        let mut head = Vec::new();
-        let file = File::open(source).with_context(|| source.to_owned())?;
-        file.take(HEAD_BYTES).read_to_end(&mut head).with_context(|| source.to_owned())?;
+    fn from_file(source: &str, taking: &TakingArgs, contents: Keep) -> Result<Heap, Failure> {
+        let (kind, is_packed) = file_kind(source).with_context(|| source.to_owned())?;
         let map = || Image::open(source).with_context(|| source.to_owned());
-        match FileKind::of(&head) {
-            FileKind::Snapshot => Ok(Heap::Mapped { name: source.to_owned(), image: map()? }),
-            FileKind::Hprof => from_hprof(source, &map()?),
-            // What is compressed tells its kind only when it is read.
-            FileKind::Gzip => from_hprof(source, &map()?).map_err(|failure| {
-                failure.next("if it is a heap profile of pprof: `memsight top` reads those")
-            }),
-            FileKind::HeapDump => from_heap_dump(source, &map()?),
-            kind => Err(not_a_heap(source, kind)),
+        match (kind, is_packed) {
+            (FileKind::Snapshot, false) => {
+                Ok(Heap::Mapped { name: source.to_owned(), image: map()? })
+            }
+            (FileKind::Hprof, _) => from_hprof(source, &map()?),
+            (FileKind::Core, _) => from_core(Path::new(source), None, taking, contents),
+            (FileKind::HeapDump, false) => from_heap_dump(source, &map()?),
+            (FileKind::Snapshot | FileKind::HeapDump, true) => {
+                Err(Failure::usage(format!("{source}: compressed; unpack it first")))
+            }
+            (FileKind::Other, is_packed) => {
+                let failure = Failure::usage(format!("{source}: not a heap file"));
+                Err(failure.next(if is_packed {
+                    "if it is a heap profile of pprof: `memsight top` reads those"
+                } else {
+                    KINDS
+                }))
+            }
         }
     }
 
@@ -168,6 +176,18 @@ fn from_program(spec: &TargetSpec, taking: &TakingArgs, contents: Keep) -> Resul
     Ok(Heap::Read(Box::new(graph)))
 }
 
+/// What a file holds, and whether it is compressed.
+fn file_kind(source: &str) -> io::Result<(FileKind, bool)> {
+    let mut head = Vec::new();
+    File::open(source)?.take(HEAD_BYTES).read_to_end(&mut head)?;
+    if !compress::is_compressed(&head) {
+        return Ok((FileKind::of(&head), false));
+    }
+    let mut inner = Vec::new();
+    compress::reader(File::open(source)?)?.take(HEAD_BYTES).read_to_end(&mut inner)?;
+    Ok((FileKind::of(&inner), true))
+}
+
 fn from_hprof(source: &str, image: &Image) -> Result<Heap, Failure> {
     let mut progress = Progress::new();
     progress.show(&format!("{source}: reading"));
@@ -185,10 +205,16 @@ fn from_heap_dump(source: &str, image: &Image) -> Result<Heap, Failure> {
     Ok(Heap::Read(Box::new(dump.graph)))
 }
 
-fn not_a_heap(source: &str, kind: FileKind) -> Failure {
-    let what = match kind {
-        FileKind::Core => "core files cannot be read yet",
-        _ => "not a heap file",
-    };
-    Failure::usage(format!("{source}: {what}")).next(KINDS)
+/// Reads a core file; without `exe` the executable is where the core says.
+fn from_core(
+    file: &Path,
+    exe: Option<&Path>,
+    taking: &TakingArgs,
+    contents: Keep,
+) -> Result<Heap, Failure> {
+    let scratch = taking.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let mut progress = Progress::new();
+    progress.show(&format!("{}: reading", file.display()));
+    let graph = Core::open(file, exe, &scratch)?.object_graph(contents)?;
+    Ok(Heap::Read(Box::new(graph)))
 }
