@@ -153,10 +153,12 @@ fn why_names_the_path_from_the_root() {
     assert_eq!(path.get(1).unwrap(), "java.util.HashMap.table");
     assert_eq!(path.last().unwrap(), "Leak$Order");
     // One of them, by address, leads to the same root.
-    let tree = json(&["dominators", heap, "--under", "Leak.registry", "--depth", "9", "--json"]);
+    let under = ["dominators", heap, "--under", "Leak.registry", "--depth", "9", "--min", "0"];
+    let tree = json(&[&under[..], &["--json"]].concat());
     let mut at = &tree;
     while at["type"] != "Leak$Order" {
-        at = &at["below"][0];
+        let order = at["below"].as_array().unwrap().iter();
+        at = order.max_by_key(|below| below["type"] == "Leak$Order").expect("an order below");
     }
     let address = at["address"].as_str().unwrap();
     let one = json(&["why", heap, address, "--json"]);
