@@ -61,3 +61,35 @@ pub fn read_with_head(heads: &[&[u8]], data: &[u8]) {
     let head = heads[usize::from(*choice) % heads.len()];
     read_profile(&[head, rest].concat());
 }
+
+const HEAD_BYTES: usize = 24;
+const ENTRY_BYTES: usize = 64;
+const TRAILER_BYTES: usize = 32;
+
+fn index(bytes: &[u8], at: usize) -> Option<usize> {
+    let field: [u8; 8] = bytes.get(at..at + 8)?.try_into().ok()?;
+    usize::try_from(u64::from_le_bytes(field)).ok()
+}
+
+/// Gives every column of a snapshot file and its directory the checksum of their bytes, where
+/// the directory can be found.
+pub fn mend_heapfile(file: &mut [u8]) -> Option<()> {
+    let end = file.len().checked_sub(TRAILER_BYTES)?;
+    let (start, count) = (index(file, end)?, index(file, end + 8)?);
+    let directory = start..start.checked_add(count.checked_mul(ENTRY_BYTES)?)?;
+    file.get(directory.clone())?;
+    for entry in directory.clone().step_by(ENTRY_BYTES) {
+        let (from, len) = (index(file, entry + 40)?, index(file, entry + 48)?);
+        if let Some(column) = file.get(from..from.checked_add(len)?) {
+            let crc = crc32fast::hash(column).to_le_bytes();
+            file.get_mut(entry + 36..entry + 40)?.copy_from_slice(&crc);
+        }
+    }
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(file.get(..HEAD_BYTES)?);
+    crc.update(file.get(directory)?);
+    crc.update(file.get(end..end + 16)?);
+    let crc = u64::from(crc.finalize()).to_le_bytes();
+    file.get_mut(end + 16..end + 24)?.copy_from_slice(&crc);
+    Some(())
+}

@@ -69,6 +69,7 @@ pub(crate) enum Command {
     /// Converts a profile to another format.
     Convert(ConvertArgs),
     /// Which objects a heap holds, and what keeps them alive.
+    #[command(after_help = heap::EXAMPLES)]
     Heap {
         /// What to ask.
         #[command(subcommand)]

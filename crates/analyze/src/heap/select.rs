@@ -53,6 +53,13 @@ pub enum SelectError {
         /// Names like it.
         near: Vec<String>,
     },
+    /// No root is called so.
+    UnknownRoot {
+        /// What was named.
+        name: String,
+        /// Names like it.
+        near: Vec<String>,
+    },
     /// A type that no object has.
     NoObjects(String),
     /// It is no regular expression.
@@ -68,6 +75,9 @@ impl std::fmt::Display for SelectError {
             }
             SelectError::Unknown { name, .. } => {
                 write!(f, "no type and no function that allocates matches {name:?}")
+            }
+            SelectError::UnknownRoot { name, .. } => {
+                write!(f, "{name:?} is no address, no id:N, and no root is called so")
             }
             SelectError::NoObjects(name) => write!(f, "no object is of a type {name:?}"),
             SelectError::Pattern(message) => f.write_str(message),
@@ -124,7 +134,7 @@ pub fn node(graph: &HeapGraph<'_>, text: &str) -> Result<Node, SelectError> {
     }
     let names = graph.holders.iter().map(|holder| graph.strings.get(holder.name));
     let near = nearest(text, names, NEAR_COUNT).into_iter().map(str::to_owned).collect();
-    Err(SelectError::Unknown { name: text.to_owned(), near })
+    Err(SelectError::UnknownRoot { name: text.to_owned(), near })
 }
 
 /// An object by address or number; `None` when the text is neither.
@@ -265,7 +275,7 @@ mod tests {
         assert_eq!(node(&graph, "main.cache"), Ok(Node::Holder(HolderId(0))));
         assert_eq!(node(&graph, "id:2"), Ok(Node::Object(ObjectId(2))));
         let near = vec!["main.cache".to_owned()];
-        let unknown = SelectError::Unknown { name: "main.cash".to_owned(), near };
+        let unknown = SelectError::UnknownRoot { name: "main.cash".to_owned(), near };
         assert_eq!(node(&graph, "main.cash"), Err(unknown));
     }
 }

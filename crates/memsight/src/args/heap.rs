@@ -6,6 +6,18 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::TableArgs;
 
+/// The first steps.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  memsight heap snapshot name:shop -o shop.heap   take a running program's heap
+  memsight heap summary shop.heap                 how much lives, and what holds it
+  memsight heap leaks shop.heap                   what retains unusually much
+  memsight heap why shop.heap main.Order          what keeps the orders alive
+  memsight heap diff earlier.heap shop.heap       what came and went in between
+
+Every command opens snapshots, cores, Java dumps (HPROF), files of debug.WriteHeapDump, and
+running programs by PID or name:REGEX.";
+
 /// Where a heap comes from, as every command says it.
 const SOURCE: &str = "\
 A heap is a file or a running program; files are told by their content:
@@ -119,7 +131,7 @@ pub(crate) struct SnapshotArgs {
     /// The file to write.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Which contents of objects the file keeps.
+    /// Which contents of objects the file keeps; of a snapshot none, or what it has.
     #[arg(long, value_enum, default_value_t = KeptContents::None)]
     pub contents: KeptContents,
     /// Prints JSON.

@@ -271,6 +271,21 @@ fn wrong_files_and_names() {
     assert!(stdout(&["heap", "why", "--help"]).contains("memsight heap why shop.heap"));
 }
 
+#[test]
+fn contents_are_passed_on_only_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.heap");
+    let name = copy.display().to_string();
+    let holds_text = |more: &[&str]| {
+        let fixture = "../../fixtures/heapfile/v1-go.heap";
+        stdout(&[&["heap", "snapshot", fixture, "-o", &name], more].concat());
+        let bytes = std::fs::read(&copy).unwrap();
+        bytes.windows(11).any(|window| window == b"hello world")
+    };
+    assert!(!holds_text(&[]));
+    assert!(holds_text(&["--contents", "all"]));
+}
+
 /// The program of planted structures, built once.
 fn planted() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();

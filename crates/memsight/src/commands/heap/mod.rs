@@ -51,10 +51,13 @@ fn dominators(graph: &HeapGraph<'_>) -> Dominators {
 fn not_found(error: &SelectError) -> Failure {
     let failure = Failure::usage(error);
     match error {
-        SelectError::Unknown { near, .. } if !near.is_empty() => {
+        SelectError::Unknown { near, .. } | SelectError::UnknownRoot { near, .. }
+            if !near.is_empty() =>
+        {
             failure.next(format!("similar names: {}", near.join(", ")))
         }
         SelectError::Unknown { .. } => failure.next("`memsight heap histogram` lists the types"),
+        SelectError::UnknownRoot { .. } => failure.next("`memsight heap roots -n 0` lists them"),
         _ => failure,
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use decode::goheap::Keep;
 use decode::heapfile;
+use model::heap::Contents;
 use model::{Bytes, HeapGraph};
 use serde_json::json;
 
@@ -21,7 +22,14 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<ExitCode, Failure> {
         KeptContents::Strings => Keep::Strings,
         KeptContents::All => Keep::All,
     };
-    Heap::open_with(&args.heap, contents)?.with(|graph| write(graph, args))
+    Heap::open_with(&args.heap, contents)?.with(|graph| {
+        // A source that keeps contents must not pass them on unasked.
+        if args.contents == KeptContents::None && !graph.contents.object.is_empty() {
+            let contents = Contents::default();
+            return write(&HeapGraph { contents, ..graph.clone() }, args);
+        }
+        write(graph, args)
+    })
 }
 
 fn write(graph: &HeapGraph<'_>, args: &SnapshotArgs) -> Result<ExitCode, Failure> {
