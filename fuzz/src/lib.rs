@@ -93,3 +93,29 @@ pub fn mend_heapfile(file: &mut [u8]) -> Option<()> {
     file.get_mut(end + 16..end + 24)?.copy_from_slice(&crc);
     Some(())
 }
+
+/// Reads a heap within its memory; what is read is sound and can be written as a Java heap
+/// dump that holds the same objects.
+pub fn read_heap(bytes: &[u8], read: impl FnOnce(&[u8]) -> Option<model::HeapGraph<'static>>) {
+    let bytes_max = 2 * BYTES_FREE + BYTES_PER_BYTE * bytes.len();
+    let Some(graph) = bounded(bytes_max, || read(bytes)) else { return };
+    graph.check().expect("a sound graph");
+    let (mut total, mut objects) = (0_u64, 0);
+    graph.objects.each_size(|object, bytes| {
+        total = total.saturating_add(bytes);
+        // 0 is no id, and ids are taken for signed numbers.
+        let address = graph.objects.address(object).map_or(0, |address| address.0);
+        objects += u64::from(address != 0 && address < 1 << 61);
+    });
+    // Sizes need not be those of the input.
+    if total > 4 << 20 || objects < graph.len() as u64 {
+        return;
+    }
+    let mut written = Vec::new();
+    let count = decode::hprof::write(&graph, &mut written).expect("a vector takes all");
+    assert_eq!((count.objects, count.bytes), (objects, written.len() as u64));
+    let again = decode::hprof::read(&written, &decode::hprof::Options::default());
+    let again = again.expect("what was written can be read");
+    again.check().expect("a sound graph");
+    assert!(again.len() >= graph.len() && again.warnings.is_empty(), "{:?}", again.warnings);
+}

@@ -463,7 +463,13 @@ impl Builder<'_> {
         let base = body.number()?;
         let memory = body.memory()?;
         let mut found = Vec::new();
+        let mut next = 0;
         body.fields(|offset| {
+            // They come from a bitmap, in order.
+            if offset < next {
+                return;
+            }
+            next = offset.saturating_add(1);
             let address = self.pointers.at(memory, offset).unwrap_or(0);
             if let Some(target) = self.find(address) {
                 found.push((base.wrapping_add(offset), target));

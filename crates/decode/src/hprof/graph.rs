@@ -440,10 +440,13 @@ impl<'d, 'a> Builder<'d, 'a> {
             let layout = self.dump.classes.layout;
             return (0, layout.align(layout.header_bytes + data.len() as u64));
         };
-        let plan = self.plan(class, data.len());
         let id_bytes = self.dump.id_bytes;
+        let expected = self.dump.classes.get(class).map_or(0, |class| class.data_bytes(id_bytes));
+        let is_whole = expected <= data.len() as u64;
+        self.cut += u64::from(!is_whole);
+        let plan = self.plan(class, data.len(), is_whole);
         for reference in &plan.references {
-            let Some(id) = id_at(data, reference.offset, id_bytes) else { break };
+            let Some(id) = id_at(data, reference.offset, id_bytes) else { continue };
             let Some(target) = self.find(id) else { continue };
             if reference.is_weak {
                 self.weak.push((object, reference.slot, target));
@@ -500,14 +503,10 @@ impl<'d, 'a> Builder<'d, 'a> {
 
     /// What to read of an instance. It is kept where the data has all the class's fields,
     /// so that what is kept never exceeds the dump.
-    fn plan(&mut self, class: usize, data_bytes: usize) -> Rc<Plan> {
+    fn plan(&mut self, class: usize, data_bytes: usize, is_whole: bool) -> Rc<Plan> {
         if let Some(Some(plan)) = self.plans.get(class) {
             return Rc::clone(plan);
         }
-        let id_bytes = self.dump.id_bytes;
-        let expected = self.dump.classes.get(class).map_or(0, |class| class.data_bytes(id_bytes));
-        let is_whole = expected <= data_bytes as u64;
-        self.cut += u64::from(!is_whole);
         let mut references = Vec::new();
         let mut fields = Vec::new();
         let Dump { classes, names, .. } = &mut *self.dump;
