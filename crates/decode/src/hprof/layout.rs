@@ -142,7 +142,13 @@ impl Own {
         let is_contended = names.table.get(class.name) == "java.lang.Thread"
             && subrecords::fields(class.dump.fields, classes.id_bytes)
                 .any(|field| names.is(field.name, "threadLocalRandomSecondarySeed"));
-        let (ints, longs, references) = injected;
+        // The long ones are pointers.
+        let (ints, longs, references) = match injected {
+            (ints, pointers, references) if classes.id_bytes == 4 => {
+                (ints + pointers, 0, references)
+            }
+            all => all,
+        };
         let mut own = Own { primitives: [0, 0, ints, longs], references, is_contended };
         for field in subrecords::fields(class.dump.fields, classes.id_bytes) {
             match value_bytes(field.kind, classes.id_bytes) {

@@ -3,13 +3,21 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use decode::hprof::{Options, Statics, read};
 use model::HeapGraph;
 use model::heap::{FillKind, HolderKind, ObjectId};
 
 use crate::dominators::{self, Graph};
-use crate::peers;
+use crate::peers::{self, JavaDump};
+
+/// A dump with references of 32 bits, the same for all tests.
+fn narrow() -> Option<&'static JavaDump> {
+    static DUMP: OnceLock<Option<JavaDump>> = OnceLock::new();
+    let options = ["-XX:+UseSerialGC", "-XX:+UseCompressedOops"];
+    DUMP.get_or_init(|| peers::java_dump("narrow", &options)).as_ref()
+}
 
 fn load(file: &Path, statics: Statics) -> HeapGraph<'static> {
     let bytes = fs::read(file).expect("dump");
@@ -21,8 +29,7 @@ fn load(file: &Path, statics: Statics) -> HeapGraph<'static> {
 }
 
 /// The histogram of a graph equals one of the virtual machine's two, class by class.
-fn check_histogram(name: &str, options: &[&str]) {
-    let Some(dump) = peers::java_dump(name, options) else { return };
+fn check_histogram(name: &str, dump: &JavaDump) {
     let graph = load(&dump.file, Statics::Globals);
     let mut ours: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     graph.objects.each_size(|object, bytes| {
@@ -50,22 +57,29 @@ fn check_histogram(name: &str, options: &[&str]) {
 
 #[test]
 fn histogram_with_narrow_references() {
-    check_histogram("narrow", &["-XX:+UseSerialGC", "-XX:+UseCompressedOops"]);
+    let Some(dump) = narrow() else { return };
+    check_histogram("narrow", dump);
 }
 
 #[test]
 fn histogram_with_wide_references() {
-    check_histogram("wide", &["-XX:+UseSerialGC", "-XX:-UseCompressedOops"]);
+    let options = ["-XX:+UseSerialGC", "-XX:-UseCompressedOops"];
+    let Some(dump) = peers::java_dump("wide", &options) else { return };
+    check_histogram("wide", &dump);
 }
 
 #[test]
 fn histogram_with_wide_headers() {
-    check_histogram("headers", &["-XX:+UseSerialGC", "-XX:-UseCompressedClassPointers"]);
+    let options = ["-XX:+UseSerialGC", "-XX:-UseCompressedClassPointers"];
+    let Some(dump) = peers::java_dump("headers", &options) else { return };
+    check_histogram("headers", &dump);
 }
 
 #[test]
 fn histogram_with_wide_alignment() {
-    check_histogram("alignment", &["-XX:+UseSerialGC", "-XX:ObjectAlignmentInBytes=16"]);
+    let options = ["-XX:+UseSerialGC", "-XX:ObjectAlignmentInBytes=16"];
+    let Some(dump) = peers::java_dump("alignment", &options) else { return };
+    check_histogram("alignment", &dump);
 }
 
 /// The graph as VisualVM builds it: without what classes point to beside their loaders and
@@ -130,7 +144,7 @@ fn as_visualvm_sees_it(
 
 #[test]
 fn retained_sizes_are_those_of_visualvm() {
-    let Some(dump) = peers::java_dump("retained", &["-XX:+UseSerialGC"]) else { return };
+    let Some(dump) = narrow() else { return };
     let Some(seen) = peers::visualvm(&dump.file) else { return };
     let ours = load(&dump.file, Statics::Classes);
     let objects: HashSet<u64> = (0..ours.len() as u32)
@@ -171,7 +185,7 @@ fn retained_sizes_are_those_of_visualvm() {
 
 #[test]
 fn holders_and_facts_are_named() {
-    let Some(dump) = peers::java_dump("named", &["-XX:+UseSerialGC"]) else { return };
+    let Some(dump) = narrow() else { return };
     let graph = load(&dump.file, Statics::Globals);
     let holder = |kind, name: &str| {
         let is_it = |holder: &&model::heap::Holder| {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use decode::hprof::{Options, Statics, read, write};
 use model::HeapGraph;
@@ -18,7 +19,13 @@ struct Exported {
     file: PathBuf,
 }
 
-fn exported(name: &str) -> Option<Exported> {
+/// The same for all tests: making it takes longer than reading it.
+fn exported() -> Option<&'static Exported> {
+    static EXPORTED: OnceLock<Option<Exported>> = OnceLock::new();
+    EXPORTED.get_or_init(|| export("exported")).as_ref()
+}
+
+fn export(name: &str) -> Option<Exported> {
     let graph = crate::go::dump(name, Path::new("go"))?.graph;
     let file = peers::folder(name).join("heap.hprof");
     let mut bytes = Vec::new();
@@ -77,15 +84,15 @@ fn retained(graph: &HeapGraph<'_>, bytes: Vec<u64>) -> HashMap<u64, u64> {
 
 #[test]
 fn reading_again_gives_the_same_graph() {
-    let Some(Exported { graph, file }) = exported("again") else { return };
+    let Some(Exported { graph, file }) = exported() else { return };
     let options = Options { statics: Statics::Classes, ..Options::default() };
     let again = read(&fs::read(file).expect("a dump"), &options).expect("a readable dump");
     again.check().expect("a sound graph");
     assert_eq!(again.warnings, Vec::<String>::new());
-    let sizes = sizes(&graph, false);
+    let sizes = sizes(graph, false);
     let mut compared = 0;
     for (object, size) in sizes.iter().enumerate() {
-        let at = address(&graph, object);
+        let at = address(graph, object);
         let (found, _) = again.objects.find(model::Addr(at)).expect("each object is there");
         assert_eq!(again.objects.address(found), Some(model::Addr(at)));
         let targets = |graph: &HeapGraph<'_>, object: ObjectId| {
@@ -103,7 +110,7 @@ fn reading_again_gives_the_same_graph() {
             let rest = targets(&again, companion);
             theirs.extend(&rest[..rest.len() - 1]);
         }
-        assert_eq!(theirs, targets(&graph, ObjectId(object as u32)), "{at:#x}");
+        assert_eq!(theirs, targets(graph, ObjectId(object as u32)), "{at:#x}");
         compared += 1;
     }
     assert!(compared > 50_000);
@@ -117,16 +124,16 @@ fn reading_again_gives_the_same_graph() {
 
 #[test]
 fn visualvm_finds_the_same_retained_sizes() {
-    let Some(Exported { graph, file }) = exported("to-visualvm") else { return };
-    let Some(seen) = peers::visualvm(&file) else { return };
+    let Some(Exported { graph, file }) = exported() else { return };
+    let Some(seen) = peers::visualvm(file) else { return };
     // This version may add up fields or take the size it is given.
     let small = (0..graph.len()).find(|object| {
         let id = ObjectId(*object as u32);
         graph.objects.bytes(id) == 16 && graph.edges.targets(id).len() == 2
     });
-    let small = address(&graph, small.expect("a string of a pair"));
+    let small = address(graph, small.expect("a string of a pair"));
     let does_add_up = seen[&small].bytes != 16;
-    compare(&graph, &seen, &retained(&graph, sizes(&graph, does_add_up)));
+    compare(graph, &seen, &retained(graph, sizes(graph, does_add_up)));
 }
 
 fn compare(graph: &HeapGraph<'_>, seen: &HashMap<u64, peers::Seen>, expected: &HashMap<u64, u64>) {
@@ -147,11 +154,11 @@ fn compare(graph: &HeapGraph<'_>, seen: &HashMap<u64, peers::Seen>, expected: &H
 
 #[test]
 fn hprof_slurp_counts_the_same_objects() {
-    let Some(Exported { graph, file }) = exported("to-slurp") else { return };
+    let Some(Exported { graph, file }) = exported() else { return };
     let Some(slurp) = peers::peer("hprof-slurp") else { return };
-    let list = file.with_extension("json");
+    let list = file.with_extension("slurp.json");
     let mut command = Command::new(slurp);
-    command.arg(&file).args(["--top", "100000", "--json", "--output"]).arg(&list);
+    command.arg(file).args(["--top", "100000", "--json", "--output"]).arg(&list);
     let output = command.output().expect("hprof-slurp");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let list = fs::read(list).expect("its list");
@@ -180,13 +187,13 @@ fn hprof_slurp_counts_the_same_objects() {
 /// sizes of the instances of each class are compared as sorted lists.
 #[test]
 fn hprof_analyzer_finds_the_same_retained_sizes() {
-    let Some(Exported { graph, file }) = exported("to-analyzer") else { return };
+    let Some(Exported { graph, file }) = exported() else { return };
     let Some(analyzer) = peers::peer("hprof-analyzer") else { return };
-    let report = file.with_extension("json");
+    let report = file.with_extension("analyzer.json");
     let query = "SELECT classof(x), @usedHeapSize, @retainedHeapSize \
                  FROM INSTANCEOF java.lang.Object x";
     let mut command = Command::new(analyzer);
-    command.arg(&file).arg(&report).args(["--query", query]);
+    command.arg(file).arg(&report).args(["--query", query]);
     let output = command.output().expect("hprof-analyzer");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report = fs::read(report).expect("its report");
@@ -199,7 +206,7 @@ fn hprof_analyzer_finds_the_same_retained_sizes() {
         let retained = row[2]["v"].as_u64().expect("a size");
         theirs.entry(class.to_owned()).or_default().push(retained);
     }
-    let expected = retained(&graph, sizes(&graph, true));
+    let expected = retained(graph, sizes(graph, true));
     let mut ours: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut unreachable: HashMap<String, usize> = HashMap::new();
     for object in 0..graph.len() {
@@ -208,7 +215,7 @@ fn hprof_analyzer_finds_the_same_retained_sizes() {
             continue;
         }
         let class = graph.type_name(graph.type_of(id)).to_owned();
-        match expected.get(&address(&graph, object)) {
+        match expected.get(&address(graph, object)) {
             Some(retained) => ours.entry(class).or_default().push(*retained),
             // It lists these, too.
             None => *unreachable.entry(class).or_default() += 1,
