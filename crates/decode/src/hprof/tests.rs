@@ -11,6 +11,8 @@ struct Builder {
     id_bytes: usize,
     records: Vec<u8>,
     heap: Vec<u8>,
+    /// What the next classes say of the size of their instances.
+    instance_bytes: u32,
 }
 
 const OBJECT: u64 = 0x1000;
@@ -21,7 +23,8 @@ const NODE: u64 = 0x1300;
 impl Builder {
     /// With the classes that every dump has, and `Node { Node next; int n; }`.
     fn new(id_bytes: usize) -> Builder {
-        let mut new = Builder { id_bytes, records: Vec::new(), heap: Vec::new() };
+        let mut new =
+            Builder { id_bytes, records: Vec::new(), heap: Vec::new(), instance_bytes: 0 };
         new.class(OBJECT, "java/lang/Object", 0, &[], &[]);
         new.class(CLASS, "java/lang/Class", OBJECT, &[], &[]);
         new.class(NODE, "Node", OBJECT, &[("next", 2), ("n", 10)], &[]);
@@ -62,7 +65,9 @@ impl Builder {
         self.record(0x02, &body);
         let mut dump = [&[0x20][..], &self.id(id), &[0; 4], &self.id(super_id)].concat();
         // Loader, signers, protection domain, reserved, instance size, constants.
-        dump.extend(vec![0; 5 * self.id_bytes + 4 + 2]);
+        dump.extend(vec![0; 5 * self.id_bytes]);
+        dump.extend(self.instance_bytes.to_be_bytes());
+        dump.extend([0; 2]);
         dump.extend((statics.len() as u16).to_be_bytes());
         for (name, value) in statics {
             let name = self.text(name);
@@ -153,6 +158,32 @@ fn objects_of_32_bits_with_inherited_fields() {
     assert_eq!(graph.objects.bytes(object(&graph, 0x4000)), 24);
     let global = graph.holders.iter().find(|holder| holder.kind == HolderKind::Global);
     assert_eq!(graph.strings.get(global.expect("a static").name), "Sub.shared");
+}
+
+/// JDK 21 gives the sizes of instances; those of arrays follow from where the next object
+/// lies: narrow references with headers of 12 bytes, and compact headers of 8.
+#[test]
+fn arrays_are_as_large_as_addresses_say() {
+    for array_bytes in [32, 24] {
+        let mut dump = Builder { instance_bytes: 16, records: Vec::new(), ..Builder::new(8) };
+        dump.heap.clear();
+        dump.class(OBJECT, "java/lang/Object", 0, &[], &[]);
+        dump.class(0x1400, "[Ljava/lang/Object;", OBJECT, &[], &[]);
+        dump.instance_bytes = 24;
+        // Too small for references of 8 bytes.
+        dump.class(0x1500, "Pair", OBJECT, &[("a", 2), ("b", 2), ("n", 10)], &[]);
+        for at in 0..20 {
+            let count = [0, 0, 0, 3];
+            let id = dump.id(0x2000 + array_bytes * at);
+            let parts = [&[0x22][..], &id, &[0; 4], &count, &dump.id(0x1400), &[0; 24]];
+            let array = parts.concat();
+            dump.heap.extend(array);
+        }
+        dump.instance(0x2000 + array_bytes * 20, 0x1500, &[0; 20]);
+        let graph = dump.graph();
+        let bytes = |id| graph.objects.bytes(object(&graph, id));
+        assert_eq!((bytes(0x2000), bytes(0x2000 + array_bytes * 20)), (array_bytes, 24));
+    }
 }
 
 #[test]
