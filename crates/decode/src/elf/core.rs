@@ -222,6 +222,8 @@ impl<'a> Core<'a> {
         let mut missing = 0_u64;
         let mut files: Vec<&MappedFile> = self.files.iter().collect();
         files.sort_by_key(|file| file.start);
+        // Segments do not overlap, nor do files: more pieces than this are made up.
+        let mut pieces_left = self.segments.len() + files.len();
         for segment in &self.segments {
             ranges.push((segment.addr, segment.bytes));
             let rest = segment.addr.0.saturating_add(segment.bytes.len() as u64);
@@ -229,7 +231,9 @@ impl<'a> Core<'a> {
             if !segment.is_writable() {
                 let first = files.partition_point(|file| file.end.0 <= rest);
                 let files = files.get(first..).unwrap_or(&[]).iter();
-                for file in files.take_while(|file| file.start.0 < segment.end()) {
+                let files = files.take_while(|file| file.start.0 < segment.end());
+                for file in files.take(pieces_left) {
+                    pieces_left = pieces_left.saturating_sub(1);
                     let Some(bytes) = file_of(&file.path) else { continue };
                     let start = rest.max(file.start.0);
                     let len = segment.end().min(file.end.0).saturating_sub(start);
@@ -313,6 +317,9 @@ fn note(notes: Bytes<'_>, at: usize) -> Option<Note<'_>> {
     Some((kind, name, body, next))
 }
 
+/// No path is longer (PATH_MAX); damaged notes claim more.
+const PATH_BYTES_MAX: usize = 4096;
+
 /// NT_FILE: a count, a unit, three words for each file, then their paths.
 fn mapped_files(body: Bytes<'_>) -> Vec<MappedFile> {
     let (Some(count), Some(unit)) = (body.index(0), body.u64(8)) else { return Vec::new() };
@@ -326,7 +333,8 @@ fn mapped_files(body: Bytes<'_>) -> Vec<MappedFile> {
         let (start, end) = (entry.u64(0)?, entry.u64(8)?);
         let path = String::from_utf8_lossy(path).into_owned();
         let offset = entry.u64(16)?.saturating_mul(unit);
-        (start < end).then_some(MappedFile { start: Addr(start), end: Addr(end), offset, path })
+        let is_sound = start < end && path.len() < PATH_BYTES_MAX;
+        is_sound.then_some(MappedFile { start: Addr(start), end: Addr(end), offset, path })
     };
     entries.iter().zip(paths).filter_map(file).collect()
 }

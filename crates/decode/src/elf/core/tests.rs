@@ -160,3 +160,21 @@ fn other_files_are_refused_by_name() {
     file[4] = 1;
     assert!(matches!(Core::parse(&file), Err(ElfError::Unsupported(_))));
 }
+
+#[test]
+fn overlapping_headers_cost_no_more_than_they_are_long() {
+    let mapped: Vec<_> = (0..2000).map(|index| (index, 1 << 40, 0, "f")).collect();
+    let notes = note_bytes(0x4649_4c45, &files(1, &mapped));
+    let headers: Vec<Header<'_>> = std::iter::once((4, 0, 0, 0, &notes[..]))
+        .chain((0..2000).map(|_| (1, 4, 0, 1 << 40, &[][..])))
+        .collect();
+    let file = core_file(&headers);
+    let core = Core::parse(&file).unwrap();
+    assert_eq!((core.segments.len(), core.files.len()), (2000, 2000));
+    let (ranges, _) = core.memory(|_| Some(&file));
+    assert!(ranges.len() <= 6000, "{}", ranges.len());
+    // The same notes named twice are read once.
+    let mut twice = file.clone();
+    twice.copy_within(64..120, 120);
+    assert!(Core::parse(&twice).unwrap().files.len() <= file.len() / 24);
+}
