@@ -10,20 +10,27 @@ pub enum CaptureKind {
     Heap,
     /// A goroutine profile (profile.proto, gzip).
     Goroutine,
+    /// An object graph (memsight's snapshot file).
+    Graph,
 }
 
 impl CaptureKind {
+    /// All kinds.
+    pub const ALL: [CaptureKind; 3] =
+        [CaptureKind::Heap, CaptureKind::Goroutine, CaptureKind::Graph];
+
     /// The word used on the command line, in the store and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             CaptureKind::Heap => "heap",
             CaptureKind::Goroutine => "goroutine",
+            CaptureKind::Graph => "graph",
         }
     }
 
     /// Parses the word.
     pub fn parse(word: &str) -> Option<CaptureKind> {
-        [CaptureKind::Heap, CaptureKind::Goroutine].into_iter().find(|kind| kind.as_str() == word)
+        CaptureKind::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 

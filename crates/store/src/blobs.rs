@@ -1,7 +1,7 @@
 //! Capture bytes as files: written whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use model::{CaptureKind, TargetId, Timestamp};
@@ -21,18 +21,29 @@ impl BlobName {
     /// Path below `blobs/`.
     pub(crate) fn path(&self) -> PathBuf {
         let BlobName { target, time, kind, checksum } = self;
-        let file = format!("{}-{}-{checksum:08x}.pb.gz", time.0, kind.as_str());
+        let file = format!("{}-{}-{checksum:08x}{}", time.0, kind.as_str(), suffix(*kind));
         Path::new(&target.0.to_string()).join(file)
     }
 
     pub(crate) fn parse(dir: &str, file: &str) -> Option<BlobName> {
-        let mut parts = file.strip_suffix(".pb.gz")?.split('-');
-        Some(BlobName {
+        let (name, _) = file.split_once('.')?;
+        let mut parts = name.split('-');
+        let blob = BlobName {
             target: TargetId(dir.parse().ok()?),
             time: Timestamp(parts.next()?.parse().ok()?),
             kind: CaptureKind::parse(parts.next()?)?,
             checksum: u32::from_str_radix(parts.next()?, 16).ok()?,
-        })
+        };
+        (name.len() + suffix(blob.kind).len() == file.len() && file.ends_with(suffix(blob.kind)))
+            .then_some(blob)
+    }
+}
+
+/// How files of a kind end, so that other tools know them.
+fn suffix(kind: CaptureKind) -> &'static str {
+    match kind {
+        CaptureKind::Heap | CaptureKind::Goroutine => ".pb.gz",
+        CaptureKind::Graph => ".heap",
     }
 }
 
@@ -54,6 +65,22 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError>
         let _ = fs::remove_file(&temporary);
         StoreError::io(path, source)
     })
+}
+
+/// The CRC-32 and the length of a file, which may be larger than memory.
+pub(crate) fn checksum(path: &Path) -> io::Result<(u32, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut length = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            return Ok((hasher.finalize(), length));
+        };
+        hasher.update(bytes);
+        length += count as u64;
+    }
 }
 
 /// Every blob, and the temporary files a crash left.

@@ -1,6 +1,7 @@
 //! Captures: bytes in a file, a row in the catalog.
 
 use std::fs;
+use std::path::PathBuf;
 
 use model::{Capture, CaptureId, CaptureKind, TargetId, Timestamp};
 use rusqlite::{OptionalExtension, params};
@@ -46,7 +47,7 @@ impl Store {
         })
     }
 
-    fn insert(
+    pub(crate) fn insert(
         &self,
         blob: &BlobName,
         reason: &str,
@@ -97,6 +98,16 @@ impl Store {
         found.ok_or(StoreError::Missing { what: "capture", id: id.0 })
     }
 
+    /// Where the bytes of a capture lie, for readers that map files. Nothing is verified:
+    /// snapshot files have checksums of their own. The file is never written again; it may
+    /// be removed at any time.
+    ///
+    /// # Errors
+    /// When there is no such capture.
+    pub fn capture_path(&self, id: CaptureId) -> Result<PathBuf, StoreError> {
+        Ok(self.blob_path(&blob_name(&self.capture(id)?)))
+    }
+
     /// The bytes of a capture, verified.
     ///
     /// # Errors
@@ -137,8 +148,8 @@ impl Store {
         let mut entered = 0;
         for blob in blobs {
             let path = self.blob_path(&blob);
-            let Ok(bytes) = fs::read(&path) else { continue };
-            if crc32fast::hash(&bytes) != blob.checksum {
+            let Ok((checksum, bytes)) = blobs::checksum(&path) else { continue };
+            if checksum != blob.checksum {
                 continue;
             }
             if self.target(blob.target).is_err() {
@@ -148,7 +159,7 @@ impl Store {
                 self.enter(&identity, Some(blob.target), blob.time)?;
                 self.mark_ended(blob.target)?;
             }
-            self.insert(&blob, "recovered", bytes.len() as u64, 0)?;
+            self.insert(&blob, "recovered", bytes, 0)?;
             entered += 1;
         }
         Ok(entered)

@@ -4,7 +4,8 @@
 //! LOCK              flock and pid of the owner
 //! catalog.db        SQLite (WAL): targets, captures, observations, diagnoses
 //! targets/ID.json   a target's identity, so that captures outlive a lost catalog
-//! blobs/TARGET/TIME-KIND-CRC.pb.gz
+//! blobs/TARGET/TIME-KIND-CRC.pb.gz   profiles
+//! blobs/TARGET/TIME-graph-CRC.heap    object graphs
 //! ```
 //!
 //! A capture is written to a temporary file, synced, renamed, and only then entered
@@ -17,6 +18,7 @@ mod catalog;
 mod diagnoses;
 mod error;
 mod fields;
+mod graphs;
 mod lock;
 mod observations;
 mod retention;
@@ -26,6 +28,7 @@ pub use captures::NewCapture;
 pub use catalog::{Options, Stats, Store};
 pub use error::StoreError;
 pub use fields::series_names;
+pub use graphs::BegunGraph;
 pub use observations::SeriesPoints;
 pub use retention::Swept;
 pub use targets::StoredTarget;

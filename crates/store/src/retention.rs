@@ -37,23 +37,36 @@ impl Store {
         let oldest = now.0 - i64::try_from(self.options.keep.as_millis()).unwrap_or(i64::MAX);
         let mut swept = Swept::default();
         let mut total = self.stats()?.bytes;
+        let captures = self.captures_by_time()?;
+        let graphs = captures.iter().filter(|capture| capture.kind == CaptureKind::Graph);
+        let mut graph_bytes: u64 = graphs.map(|capture| capture.bytes).sum();
         let mut seen: HashSet<(TargetId, CaptureKind, i64, i64)> = HashSet::new();
-        for capture in self.captures_by_time()? {
+        for capture in captures {
             let age = now.0 - capture.time.0;
             let stretch = THINNING.iter().rev().find(|(from, _)| age > *from);
             let is_spare = stretch.is_some_and(|(_, length)| {
                 let slot = capture.time.0 / length;
                 !seen.insert((capture.target, capture.kind, *length, slot))
             });
-            if capture.time.0 < oldest || is_spare || total > self.options.keep_bytes {
+            // A few graphs would push out every profile that leads to them.
+            let is_graph = capture.kind == CaptureKind::Graph;
+            let is_crowding = is_graph && graph_bytes > self.graph_bytes_max();
+            if capture.time.0 < oldest || is_spare || is_crowding || total > self.options.keep_bytes
+            {
                 self.delete_capture(&capture)?;
                 total -= capture.bytes;
+                graph_bytes -= if is_graph { capture.bytes } else { 0 };
                 swept.captures += 1;
                 swept.bytes += capture.bytes;
             }
         }
         swept.observations = self.thin_observations(now, oldest)?;
         Ok(swept)
+    }
+
+    /// What object graphs may take together, and so one of them at most.
+    pub fn graph_bytes_max(&self) -> u64 {
+        self.options.keep_bytes / 2
     }
 
     /// All captures, oldest first.

@@ -1,6 +1,8 @@
 //! The store on a real directory.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -160,4 +162,56 @@ fn old_captures_thin_out_and_the_size_stays_bounded() {
     assert!(left.iter().map(|capture| capture.bytes).sum::<u64>() <= 500);
     assert_eq!(left[0].time, Timestamp(7_190_000), "the newest stays");
     assert_eq!(store.sweep(now).unwrap(), crate::Swept::default(), "a second sweep finds nothing");
+}
+
+#[test]
+fn a_graph_is_stored_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { keep_bytes: 200, ..Options::default() };
+    let store = Store::open(dir.path(), options.clone()).unwrap();
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    let mut begun = store.begin_graph(id, Timestamp(2000)).unwrap();
+    begun.write_all(b"a graph").unwrap();
+    let capture = store.put_graph(begun, "manual", 5).unwrap();
+    let expected = (CaptureKind::Graph, 7, crc32fast::hash(b"a graph"));
+    assert_eq!((capture.kind, capture.bytes, capture.checksum), expected);
+    let path = store.capture_path(capture.id).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"a graph");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // One that is given up leaves nothing.
+    let mut begun = store.begin_graph(id, Timestamp(2001)).unwrap();
+    begun.write_all(b"half").unwrap();
+    drop(begun);
+    let mut begun = store.begin_graph(id, Timestamp(2001)).unwrap();
+    let error = begun.write_all(&[0; 101]).unwrap_err();
+    assert!(error.to_string().contains("half of what this store keeps"), "{error}");
+    drop(begun);
+    assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    drop(store);
+    // It survives a new start, and the loss of the catalog.
+    let store = Store::open(dir.path(), options.clone()).unwrap();
+    assert_eq!(store.captures(id, Some(CaptureKind::Graph), 10).unwrap(), [capture]);
+    drop(store);
+    std::fs::write(dir.path().join("catalog.db"), vec![0x5a; 8192]).unwrap();
+    let _ = std::fs::remove_file(dir.path().join("catalog.db-wal"));
+    let store = Store::open(dir.path(), Options { repair: true, ..options }).unwrap();
+    assert_eq!(store.captures(id, Some(CaptureKind::Graph), 10).unwrap().len(), 1);
+}
+
+#[test]
+fn graphs_do_not_push_out_profiles() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { keep_bytes: 100, ..Options::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let id = store.put_target(&target(7), Timestamp(0)).unwrap();
+    put(&store, id, 1, b"a profile");
+    for time in [2, 3, 4] {
+        let mut begun = store.begin_graph(id, Timestamp(time)).unwrap();
+        begun.write_all(&[7; 25]).unwrap();
+        store.put_graph(begun, "manual", 0).unwrap();
+    }
+    store.sweep(Timestamp(5)).unwrap();
+    let left: Vec<i64> =
+        store.captures(id, None, 10).unwrap().iter().map(|capture| capture.time.0).collect();
+    assert_eq!(left, [4, 3, 1], "the oldest graph goes");
 }

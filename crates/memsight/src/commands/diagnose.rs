@@ -65,7 +65,8 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
         window.push_observation(observation);
     }
     let captures = store.captures(found.id, None, usize::MAX)?;
-    for capture in captures.iter().rev() {
+    let is_profile = |capture: &&model::Capture| capture.kind != CaptureKind::Graph;
+    for capture in captures.iter().rev().filter(is_profile) {
         let read = store.read_capture(capture.id).map_err(anyhow::Error::from);
         let parsed = read.and_then(|bytes| Ok(decode::pprof::read(&bytes)?));
         match (parsed, capture.kind) {
@@ -74,6 +75,7 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
                 let snapshot = decode::pprof::goroutines::from_profile(&parsed.profile);
                 window.push_goroutines(capture.time, snapshot);
             }
+            (Ok(_), CaptureKind::Graph) => {}
             (Err(error), _) => {
                 window.warn(&error.to_string());
             }

@@ -1,0 +1,108 @@
+//! Object graphs: captures too large to be held in memory, so they are written as they
+//! come and read where they lie.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::{Bytes, Capture, CaptureKind, TargetId, Timestamp};
+
+use crate::blobs::BlobName;
+use crate::catalog::Store;
+use crate::error::StoreError;
+
+/// A graph that is being written. Dropped before [`Store::put_graph`] it leaves nothing.
+#[derive(Debug)]
+pub struct BegunGraph {
+    out: BufWriter<File>,
+    temporary: PathBuf,
+    target: TargetId,
+    time: Timestamp,
+    checksum: crc32fast::Hasher,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Write for BegunGraph {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes + bytes.len() as u64 > self.bytes_max {
+            let message = format!(
+                "the graph takes more than {}, half of what this store keeps",
+                Bytes(self.bytes_max)
+            );
+            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+        }
+        let count = self.out.write(bytes)?;
+        self.checksum.update(bytes.get(..count).unwrap_or_default());
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Drop for BegunGraph {
+    fn drop(&mut self) {
+        // Once it is a capture there is no file of this name.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+impl Store {
+    /// Begins a graph of `target`, which is written with [`Write`]. Only the user may read
+    /// it: memory holds secrets.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn begin_graph(&self, target: TargetId, time: Timestamp) -> Result<BegunGraph, StoreError> {
+        // Two of the same moment must not share a file.
+        static TURN: AtomicU64 = AtomicU64::new(0);
+        let folder = self.dir.join("blobs").join(target.0.to_string());
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!("{}-graph-{turn}.tmp", time.0));
+        let create = || {
+            fs::create_dir_all(&folder)?;
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)
+        };
+        let file = create().map_err(|source| StoreError::io(&temporary, source))?;
+        Ok(BegunGraph {
+            out: BufWriter::with_capacity(1 << 20, file),
+            temporary,
+            target,
+            time,
+            checksum: crc32fast::Hasher::new(),
+            bytes: 0,
+            bytes_max: self.graph_bytes_max(),
+        })
+    }
+
+    /// Stores a graph that has been written. When this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When the disk is full or fails; then nothing is stored.
+    pub fn put_graph(
+        &self,
+        mut begun: BegunGraph,
+        reason: &str,
+        cost_micros: u64,
+    ) -> Result<Capture, StoreError> {
+        let checksum = begun.checksum.clone().finalize();
+        let BegunGraph { target, time, bytes, .. } = begun;
+        let blob = BlobName { target, time, kind: CaptureKind::Graph, checksum };
+        let path = self.blob_path(&blob);
+        let mut finish = || -> io::Result<()> {
+            begun.out.flush()?;
+            begun.out.get_ref().sync_all()?;
+            fs::rename(&begun.temporary, &path)?;
+            File::open(path.parent().unwrap_or(&self.dir))?.sync_all()
+        };
+        finish().map_err(|source| StoreError::io(&path, source))?;
+        self.insert(&blob, reason, bytes, cost_micros).inspect_err(|_| {
+            let _ = fs::remove_file(&path);
+        })
+    }
+}
