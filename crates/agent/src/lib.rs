@@ -6,6 +6,7 @@
 //! the next one comes.
 
 mod events;
+mod graphs;
 mod watch;
 mod watcher;
 mod window;

@@ -22,6 +22,9 @@ pub struct Config {
     pub all_go: bool,
     /// Time between profiles of a target.
     pub every: Duration,
+    /// Takes two object graphs of a target whose heap seems to leak: each stops it for
+    /// milliseconds and clones it.
+    pub graphs: bool,
 }
 
 const DISCOVERY: Duration = Duration::from_secs(3);
@@ -111,6 +114,7 @@ impl Watch {
         let watcher = Watcher {
             store: Arc::clone(&self.store),
             every: self.config.every,
+            graphs: self.config.graphs,
             publish: Arc::clone(&self.publish),
             stop: Arc::clone(&self.stop),
         };

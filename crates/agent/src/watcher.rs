@@ -9,6 +9,7 @@ use model::{CaptureKind, FindingKind, Observation, Target, TargetId, TargetSpec,
 use store::{NewCapture, Store, StoreError};
 
 use crate::events::{Event, Publish};
+use crate::graphs::Graphs;
 use crate::window::Window;
 
 /// Goroutines are taken with every so many heap profiles.
@@ -21,6 +22,7 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(crate) struct Watcher {
     pub(crate) store: Arc<Store>,
     pub(crate) every: Duration,
+    pub(crate) graphs: bool,
     pub(crate) publish: Publish,
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -34,6 +36,7 @@ struct Watched {
     unsaved: Vec<Observation>,
     verdict: Option<FindingKind>,
     rounds: u64,
+    graphs: Graphs,
 }
 
 enum RoundError {
@@ -77,8 +80,8 @@ impl Watcher {
         let (name, pid) = (target.name.clone(), target.pid);
         (self.publish)(Event::TargetFound { target: id, name, pid });
         let window = Window::default();
-        let mut watched =
-            Watched { live, target, id, window, unsaved: Vec::new(), verdict: None, rounds: 0 };
+        let (unsaved, verdict, rounds, graphs) = (Vec::new(), None, 0, Graphs::default());
+        let mut watched = Watched { live, target, id, window, unsaved, verdict, rounds, graphs };
         self.rounds(&mut watched);
         let _ = self.save(&mut watched);
         if !self.stop.load(Ordering::Relaxed) {
@@ -186,7 +189,19 @@ impl Watcher {
     }
 
     fn judge(&self, watched: &mut Watched) -> Result<(), RoundError> {
-        let diagnosis = watched.window.diagnose(&watched.target);
+        let mut diagnosis = watched.window.diagnose(&watched.target);
+        if self.graphs {
+            let Watched { graphs, live, id, .. } = watched;
+            let step = graphs.step(&self.store, live, *id, &mut diagnosis);
+            if let Some(capture) = step.stored {
+                (self.publish)(Event::Captured { target: watched.id, capture });
+            }
+            if let Some(text) = step.warning
+                && watched.window.warn(&text)
+            {
+                (self.publish)(Event::Warning { target: Some(watched.id), text });
+            }
+        }
         self.store.put_diagnosis(watched.id, &diagnosis)?;
         let verdict = diagnosis.verdict();
         let is_new = watched.verdict.replace(verdict) != Some(verdict);

@@ -124,6 +124,10 @@ pub(crate) struct DiagnoseArgs {
     /// runtime.MemProfileRate, and restores it on exit.
     #[arg(long)]
     pub enable_profiling: bool,
+    /// Takes two snapshots of the heap when it seems to leak, and names what keeps alive
+    /// what is added: each stops the target for milliseconds and clones it.
+    #[arg(long, conflicts_with = "store")]
+    pub graph: bool,
     /// Prints JSON.
     #[arg(long)]
     pub json: bool,
@@ -360,6 +364,14 @@ pub(crate) struct ServeArgs {
     /// Opens a damaged catalog by setting it aside and rebuilding it from the captures.
     #[arg(long)]
     pub repair: bool,
+    /// Lets clients have snapshots of targets' heaps taken: each stops its target for
+    /// milliseconds and clones it.
+    #[arg(long)]
+    pub allow_snapshots: bool,
+    /// Takes two snapshots of a target whose heap seems to leak, and names what keeps alive
+    /// what is added.
+    #[arg(long)]
+    pub graph: bool,
 }
 
 /// Arguments of `doctor`.

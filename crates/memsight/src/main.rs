@@ -5,11 +5,13 @@ mod atomic;
 mod commands;
 mod failure;
 mod files;
+mod heaps;
 mod pprof;
 mod profiling;
 mod sampling;
 mod service;
 mod sources;
+mod temporary;
 mod terminal;
 
 use std::process::ExitCode;

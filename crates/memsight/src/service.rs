@@ -14,6 +14,7 @@ use store::Store;
 use tokio::sync::broadcast;
 
 use crate::failure::Failure;
+use crate::heaps::HeapAccess;
 use crate::pprof;
 
 /// How to start the service.
@@ -23,6 +24,8 @@ pub(crate) struct Options<'a> {
     pub listen: &'a str,
     pub token: Option<&'a str>,
     pub watch: Config,
+    /// Whether clients may have heaps of targets taken.
+    pub may_take_heaps: bool,
 }
 
 /// A service that runs until it is stopped.
@@ -33,6 +36,8 @@ pub(crate) struct Service {
     pub store: Arc<Store>,
     /// Profiles that are decoded.
     pub recent: Arc<server::Recent>,
+    /// Object graphs that are open.
+    pub heaps: Arc<server::Heaps>,
     /// What happens.
     pub events: mpsc::Receiver<Event>,
     stop: Arc<AtomicBool>,
@@ -67,6 +72,7 @@ impl Service {
         let url = format!("http://{}", bound.address);
         let (notices, _) = broadcast::channel(NOTICES);
         let recent: Arc<server::Recent> = Arc::default();
+        let heaps = Arc::new(server::Heaps::new(Arc::new(HeapAccess), options.may_take_heaps));
         let server = Server {
             store: Arc::clone(&store),
             notices: notices.clone(),
@@ -76,6 +82,7 @@ impl Service {
             sources: || Box::new(pprof::SourceSearch::served()),
             code: || Box::new(pprof::Binaries::served()),
             recent: Arc::clone(&recent),
+            heaps: Arc::clone(&heaps),
         };
         let (stop_server, stopped) = tokio::sync::oneshot::channel();
         let server = runtime.spawn(server.run(bound, async {
@@ -94,7 +101,7 @@ impl Service {
             .name("watch".to_owned())
             .spawn(move || watch.run())
             .context("cannot start the watch")?;
-        Ok(Service { url, store, recent, events, stop, watch, runtime, server, stop_server })
+        Ok(Service { url, store, recent, heaps, events, stop, watch, runtime, server, stop_server })
     }
 
     /// A flag that Ctrl-C or SIGTERM sets.

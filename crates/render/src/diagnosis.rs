@@ -53,6 +53,12 @@ fn finding_text(finding: &Finding, paint: Paint, is_verdict: bool) -> String {
             out += &format!("      ... {} frames more\n", site.stack.len() - 6);
         }
     }
+    for retainer in finding.retainers.iter().filter(|_| is_verdict) {
+        out += &format!("  {}\n", paint.dim("kept alive by:"));
+        let mut steps = retainer.path.iter();
+        out += &steps.next().map(|root| format!("      {root}\n")).unwrap_or_default();
+        out += &steps.map(|step| format!("        -> {step}\n")).collect::<String>();
+    }
     out + &format!("  next: {}\n", finding.next)
 }
 

@@ -19,6 +19,11 @@ pub(crate) async fn check(State(server): State<Server>, request: Request, next: 
                 .into_response()
         }
         Some(token) if !has_token(&request, token) => refuse_or_log_in(&request, token),
+        _ if !request.method().is_safe() && is_from_elsewhere(&request) => {
+            let error = "another site may not change anything here";
+            ApiError::new(StatusCode::FORBIDDEN, error, "use the pages of this address")
+                .into_response()
+        }
         _ => next.run(request).await,
     };
     let headers = response.headers_mut();
@@ -42,6 +47,17 @@ fn is_local_host(request: &Request) -> bool {
     let name = name.trim_matches(['[', ']']);
     let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+}
+
+/// Browsers let any site send requests here, without the answer; they say from where.
+/// Programs say nothing.
+fn is_from_elsewhere(request: &Request) -> bool {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = text(header::HOST).unwrap_or_default();
+    let origin = request.headers().get(header::ORIGIN);
+    let origin = origin.map(|value| value.to_str().unwrap_or_default());
+    let is_own = |origin: &str| origin.split_once("://").is_some_and(|(_, from)| from == host);
+    origin.is_some_and(|origin| !is_own(origin))
 }
 
 fn has_token(request: &Request, token: &str) -> bool {

@@ -3,14 +3,14 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::{Server, access, events, listings, pages, profiles, targets};
+use crate::{Server, access, events, heap, listings, pages, profiles, targets};
 
-/// Path and handler of every route of the API.
+/// Path and handlers of every route of the API.
 macro_rules! routes {
     ($($path:literal => $handler:expr),* $(,)?) => {
         /// Paths below `/api/v1`.
@@ -18,29 +18,42 @@ macro_rules! routes {
         pub(crate) const PATHS: &[&str] = &[$($path),*];
 
         fn api() -> Router<Server> {
-            Router::new()$(.route($path, get($handler)))*
+            Router::new()$(.route($path, $handler))*
         }
     };
 }
 
 routes! {
-    "/status" => status,
-    "/targets" => targets::list,
-    "/targets/{id}" => targets::one,
-    "/targets/{id}/series" => targets::series,
-    "/targets/{id}/captures" => targets::captures,
-    "/targets/{id}/diagnosis" => targets::diagnosis,
-    "/captures/{id}/profile" => profiles::download,
-    "/captures/{id}/meta" => profiles::meta,
-    "/captures/{id}/flame" => profiles::flame,
-    "/captures/{id}/table" => profiles::table,
-    "/captures/{id}/sandwich" => profiles::sandwich,
-    "/captures/{id}/tags" => listings::tags,
-    "/captures/{id}/source" => listings::source,
-    "/captures/{id}/disasm" => listings::disasm,
-    "/captures/{id}/graph" => listings::graph,
-    "/events" => events::stream,
-    "/openapi.json" => openapi,
+    "/status" => get(status),
+    "/targets" => get(targets::list),
+    "/targets/{id}" => get(targets::one),
+    "/targets/{id}/series" => get(targets::series),
+    "/targets/{id}/captures" => get(targets::captures),
+    "/targets/{id}/diagnosis" => get(targets::diagnosis),
+    "/targets/{id}/graph" => post(heap::take),
+    "/captures/{id}/profile" => get(profiles::download),
+    "/captures/{id}/meta" => get(profiles::meta),
+    "/captures/{id}/flame" => get(profiles::flame),
+    "/captures/{id}/table" => get(profiles::table),
+    "/captures/{id}/sandwich" => get(profiles::sandwich),
+    "/captures/{id}/tags" => get(listings::tags),
+    "/captures/{id}/source" => get(listings::source),
+    "/captures/{id}/disasm" => get(listings::disasm),
+    "/captures/{id}/graph" => get(listings::graph),
+    "/captures/{id}/heap/summary" => get(heap::summary),
+    "/captures/{id}/heap/types" => get(heap::types),
+    "/captures/{id}/heap/type" => get(heap::one_type),
+    "/captures/{id}/heap/dominators" => get(heap::dominators),
+    "/captures/{id}/heap/treemap" => get(heap::treemap),
+    "/captures/{id}/heap/why" => get(heap::why),
+    "/captures/{id}/heap/roots" => get(heap::roots),
+    "/captures/{id}/heap/goroutines" => get(heap::goroutines),
+    "/captures/{id}/heap/object" => get(heap::object),
+    "/captures/{id}/heap/find" => get(heap::find),
+    "/captures/{id}/heap/diff" => get(heap::diff),
+    "/graphs" => get(heap::list).post(heap::upload),
+    "/events" => get(events::stream),
+    "/openapi.json" => get(openapi),
 }
 
 pub(crate) fn router(server: Server) -> Router {
@@ -68,6 +81,7 @@ async fn status(State(server): State<Server>) -> Result<Json<Value>, ApiError> {
             "targets": stats.targets,
             "captures": stats.captures,
             "store_bytes": stats.bytes,
+            "snapshots": server.heaps.may_take(),
             "self": { "rss_bytes": rss_bytes, "cpu_seconds": cpu_seconds },
         })))
     })

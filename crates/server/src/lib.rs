@@ -11,6 +11,7 @@ mod access;
 mod api;
 mod error;
 mod events;
+mod heap;
 mod listings;
 mod packed;
 mod pages;
@@ -30,6 +31,7 @@ use tokio::sync::broadcast;
 
 pub use error::{ApiError, ServeError};
 pub use events::Notice;
+pub use heap::{HeapFiles, HeapFilesError, Heaps};
 pub use recent::Recent;
 
 /// How often decoded profiles that nobody looks at are dropped.
@@ -54,6 +56,8 @@ pub struct Server {
     pub code: fn() -> Box<dyn Code>,
     /// Profiles that were shown last.
     pub recent: Arc<Recent>,
+    /// Object graphs that were shown last, and how they are opened.
+    pub heaps: Arc<Heaps>,
 }
 
 /// A bound port.
@@ -89,11 +93,12 @@ impl Server {
         bound: Bound,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let recent = Arc::clone(&self.recent);
+        let (recent, heaps) = (Arc::clone(&self.recent), Arc::clone(&self.heaps));
         let forget = async move {
             loop {
                 tokio::time::sleep(FORGET_EVERY).await;
                 recent.forget_old();
+                heaps.forget_old();
             }
         };
         let (stopped, mut ended) = tokio::sync::watch::channel(false);

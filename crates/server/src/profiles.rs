@@ -9,11 +9,11 @@ use model::CaptureId;
 use render::profile::{msf, report as tables};
 use serde_json::{Map, Value, json};
 
-use crate::Server;
 use crate::api::blocking;
 use crate::error::ApiError;
 use crate::packed;
 use crate::view::{View, profile, stacks};
+use crate::{Server, heap};
 
 /// More than a screen has room for, about 0.7 MB compressed. What is cut is a page of its
 /// own, `root=`.
@@ -26,6 +26,9 @@ pub(crate) async fn download(
     State(server): State<Server>,
     Path(id): Path<i64>,
 ) -> Result<Response, ApiError> {
+    if let Some((graph, path)) = heap::file_of(&server, id).await? {
+        return heap::download(graph, path).await;
+    }
     blocking(move || {
         let capture = server.store.capture(CaptureId(id))?;
         let bytes = server.store.read_capture(capture.id)?;

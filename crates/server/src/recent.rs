@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{CaptureId, Profile};
+use model::{CaptureId, CaptureKind, Profile};
 use store::Store;
 
 use crate::error::ApiError;
@@ -35,6 +35,10 @@ impl Recent {
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(profile) = slot.as_ref() {
             return Ok(Arc::clone(profile));
+        }
+        if store.capture(CaptureId(id))?.kind == CaptureKind::Graph {
+            let error = format!("capture {id} is an object graph, not a profile");
+            return Err(ApiError::bad(error, "its answers are below heap/, its page is /heap/ID"));
         }
         let bytes = store.read_capture(CaptureId(id))?;
         let parsed = decode::pprof::read(&bytes).map_err(|error| ApiError::internal(&error))?;

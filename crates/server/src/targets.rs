@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use model::{CaptureKind, TargetId, Timestamp};
+use model::{Capture, CaptureKind, TargetId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{Store, StoredTarget};
@@ -103,27 +103,28 @@ pub(crate) async fn captures(
     blocking(move || {
         let target = server.store.target(TargetId(id))?;
         let kind = query.kind.as_deref().map(|word| {
-            CaptureKind::parse(word)
-                .ok_or_else(|| ApiError::bad(format!("unknown kind {word:?}"), "heap or goroutine"))
+            CaptureKind::parse(word).ok_or_else(|| {
+                ApiError::bad(format!("unknown kind {word:?}"), "heap, goroutine or graph")
+            })
         });
         let limit = query.limit.unwrap_or(CAPTURES);
         let found = server.store.captures(target.id, kind.transpose()?, limit)?;
-        let captures: Vec<Value> = found
-            .iter()
-            .map(|capture| {
-                json!({
-                    "id": capture.id.0,
-                    "kind": capture.kind.as_str(),
-                    "time_ms": capture.time.0,
-                    "reason": capture.reason,
-                    "bytes": capture.bytes,
-                    "cost_micros": capture.cost_micros,
-                })
-            })
-            .collect();
+        let captures: Vec<Value> = found.iter().map(capture_value).collect();
         Ok(Json(captures.into()))
     })
     .await
+}
+
+/// What is known about a capture.
+pub(crate) fn capture_value(capture: &Capture) -> Value {
+    json!({
+        "id": capture.id.0,
+        "kind": capture.kind.as_str(),
+        "time_ms": capture.time.0,
+        "reason": capture.reason,
+        "bytes": capture.bytes,
+        "cost_micros": capture.cost_micros,
+    })
 }
 
 pub(crate) async fn diagnosis(

@@ -4,12 +4,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{Bytes, Capture, CaptureKind, TargetId, Timestamp};
 
-use crate::blobs::BlobName;
+use crate::blobs::{self, BlobName};
 use crate::catalog::Store;
 use crate::error::StoreError;
 
@@ -53,6 +53,19 @@ impl Drop for BegunGraph {
 }
 
 impl Store {
+    /// A path that nothing has, for bytes on their way into the store. What is left there
+    /// by a crash goes when the store is opened.
+    ///
+    /// # Errors
+    /// When the folder cannot be created.
+    pub fn scratch_path(&self) -> Result<PathBuf, StoreError> {
+        static TURN: AtomicU64 = AtomicU64::new(0);
+        let folder = self.dir.join("blobs").join("scratch");
+        fs::create_dir_all(&folder).map_err(|source| StoreError::io(&folder, source))?;
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        Ok(folder.join(format!("{}-{turn}.tmp", std::process::id())))
+    }
+
     /// Begins a graph of `target`, which is written with [`Write`]. Only the user may read
     /// it: memory holds secrets.
     ///
@@ -78,6 +91,30 @@ impl Store {
             bytes: 0,
             bytes_max: self.graph_bytes_max(),
         })
+    }
+
+    /// Enters a snapshot file that lies elsewhere and stays there: a link, for a store that
+    /// lives as long as somebody looks at the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn link_graph(
+        &self,
+        target: TargetId,
+        time: Timestamp,
+        reason: &str,
+        file: &Path,
+    ) -> Result<Capture, StoreError> {
+        let io = |source| StoreError::io(file, source);
+        let (checksum, bytes) = blobs::checksum(file).map_err(io)?;
+        let blob = BlobName { target, time, kind: CaptureKind::Graph, checksum };
+        let path = self.blob_path(&blob);
+        let link = || -> io::Result<()> {
+            fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+            std::os::unix::fs::symlink(file, &path)
+        };
+        link().map_err(io)?;
+        self.insert(&blob, reason, bytes, 0)
     }
 
     /// Stores a graph that has been written. When this returns, it is on disk.

@@ -16,6 +16,7 @@ use model::{
 
 use crate::forecast::{Limit, nearest_limit};
 use crate::growth::{Series, SiteGrowth};
+use crate::heap::growth::Growth;
 use crate::level::{Levels, Shape, shape};
 
 /// What a diagnosis rests on, each series in time order.
@@ -170,6 +171,24 @@ fn undecided(context: &Context<'_>, suspects: &[Finding]) -> Finding {
     };
     let next = needs(context.span.max(60.0));
     blank(FindingKind::InsufficientEvidence, 0.0, summary, evidence, &next)
+}
+
+/// Whether the heap more likely than not leaks, so that object graphs may tell what holds
+/// what is added.
+pub fn is_heap_leak(diagnosis: &Diagnosis) -> bool {
+    diagnosis.findings.iter().any(is_likely_leak)
+}
+
+fn is_likely_leak(finding: &Finding) -> bool {
+    finding.kind == FindingKind::HeapLeak && finding.confidence.0 >= 0.5
+}
+
+/// Adds to the findings about a leaking heap what two object graphs of it told.
+pub fn add_growth(diagnosis: &mut Diagnosis, growth: &Growth) {
+    for finding in diagnosis.findings.iter_mut().filter(|finding| is_likely_leak(finding)) {
+        finding.retainers.clone_from(&growth.retainers);
+        finding.evidence.extend(growth.evidence.iter().cloned());
+    }
 }
 
 #[cfg(test)]

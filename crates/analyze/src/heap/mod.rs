@@ -8,6 +8,7 @@
 pub mod around;
 pub mod diff;
 pub mod dominators;
+pub mod growth;
 pub mod histogram;
 pub mod leaks;
 pub mod names;

@@ -63,6 +63,9 @@ pub(crate) enum HeapCommand {
     /// Writes a heap in a format that other tools read.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Shows the pages on a heap in a browser, on this machine only.
+    #[command(after_help = VIEW_EXAMPLES)]
+    View(ViewArgs),
     /// Checks a heap file: checksums, the graph, and the proof of its dominators.
     #[command(after_help = SOURCE)]
     Verify(VerifyArgs),
@@ -121,6 +124,29 @@ Examples:
   memsight heap export shop.heap --to hprof -o shop.hprof   for Eclipse MAT, VisualVM, hprof-analyzer
   memsight heap export shop.heap --to dot --around 0xc000123400 -o around.dot
   memsight heap export shop.heap --to pprof -o retained.pb.gz";
+
+const VIEW_EXAMPLES: &str = "\
+Examples:
+  memsight heap view shop.heap                        types, dominators, why is this alive
+  memsight heap view later.heap --base earlier.heap   with what changed
+  memsight heap view 4242 --no-browser                takes a snapshot first; prints the address";
+
+/// Arguments of `heap view`.
+#[derive(Debug, Args)]
+pub(crate) struct ViewArgs {
+    /// Which heap.
+    #[command(flatten)]
+    pub heap: SourceArgs,
+    /// An earlier heap to compare with.
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<String>,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub listen: String,
+    /// Starts no browser.
+    #[arg(long)]
+    pub no_browser: bool,
+}
 
 /// Arguments of `heap snapshot`.
 #[derive(Debug, Args)]

@@ -63,7 +63,10 @@ pub(crate) fn run(args: &DemoArgs, paint: Paint) -> Result<ExitCode, Failure> {
             targets: pids.iter().map(|pid| TargetSpec::Pid(*pid)).collect(),
             all_go: false,
             every: Duration::from_secs(2),
+            graphs: false,
         },
+        // The shops are its own.
+        may_take_heaps: true,
     })?;
     let [shop, healthy] = pids;
     eprintln!(

@@ -2,18 +2,23 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use agent::Window;
-use analyze::diagnose::{Evidence, diagnose};
-use model::{CaptureKind, Diagnosis, TargetSpec, Timestamp};
+use analyze::diagnose::{Evidence, add_growth, diagnose, is_heap_leak};
+use analyze::heap::Dominators;
+use analyze::heap::diff::Side;
+use analyze::heap::growth::{Growth, growth};
+use model::{CaptureKind, Diagnosis, HeapGraph, TargetSpec, Timestamp};
 use render::paint::Paint;
 use store::{Options, Store, StoredTarget};
 
 use crate::args::DiagnoseArgs;
 use crate::failure::{Exit, Failure};
+use crate::heaps;
 use crate::profiling::ProfilingOn;
 use crate::sampling::Samples;
-use crate::terminal::print;
+use crate::terminal::{Progress, print};
 
 /// Samples a target, or reads a store, and prints the verdict.
 pub(crate) fn run(args: &DiagnoseArgs, paint: Paint) -> Result<ExitCode, Failure> {
@@ -39,14 +44,50 @@ fn live(args: &DiagnoseArgs) -> Result<Diagnosis, Failure> {
     let samples = Samples::collect(&spec, args.duration)?;
     let snapshots: Vec<_> =
         samples.goroutines.iter().map(|(time, snapshot)| (*time, snapshot)).collect();
-    Ok(diagnose(&Evidence {
+    let mut diagnosis = diagnose(&Evidence {
         target: samples.target.clone(),
         observations: &samples.observations,
         heaps: &samples.heaps,
         goroutines: &snapshots,
         process_start: None,
         warnings: samples.warnings.clone(),
-    }))
+    });
+    if args.graph && is_heap_leak(&diagnosis) {
+        match grown(&spec, args.duration) {
+            Ok(growth) => add_growth(&mut diagnosis, &growth),
+            // The verdict stands without it.
+            Err(failure) => {
+                let next = failure.next.map(|next| format!(" ({next})")).unwrap_or_default();
+                let text = format!("no snapshot of the heap: {:#}{next}", failure.error);
+                diagnosis.warnings.push(text);
+            }
+        }
+    }
+    Ok(diagnosis)
+}
+
+/// Between two snapshots: half as long again as was sampled, within these limits.
+const APART_MIN: Duration = Duration::from_secs(5);
+const APART_MAX: Duration = Duration::from_secs(60);
+
+/// What grows between two snapshots of the heap. Both are in memory: some 50 bytes an
+/// object each.
+fn grown(spec: &TargetSpec, sampled: Duration) -> Result<Growth, Failure> {
+    let apart = (sampled / 2).clamp(APART_MIN, APART_MAX);
+    let mut progress = Progress::new();
+    progress.show("it leaks: taking a snapshot of the heap");
+    let before = heaps::take(spec)?;
+    let seconds = apart.as_secs();
+    progress.show(&format!("it leaks: the second snapshot comes in {seconds} s"));
+    std::thread::sleep(apart);
+    let after = heaps::take(spec)?;
+    progress.show("comparing the snapshots");
+    let dominators = (Dominators::of(&before), Dominators::of(&after));
+    let time = |graph: &HeapGraph<'_>| graph.source.time.map(|time| time.0);
+    let apart_millis = time(&after).zip(time(&before)).map(|(after, before)| after - before);
+    let seconds = apart_millis.map_or(apart.as_secs_f64(), |millis| millis as f64 / 1000.0);
+    let before = Side { graph: &before, dominators: &dominators.0 };
+    Ok(growth(before, Side { graph: &after, dominators: &dominators.1 }, seconds))
 }
 
 /// Judges what a store holds about a target. The server must not have it open.

@@ -30,7 +30,8 @@ pub(crate) fn run(args: &ServeArgs, paint: Paint) -> Result<ExitCode, Failure> {
         },
         listen: &args.listen,
         token: args.token.as_deref(),
-        watch: Config { targets, all_go: args.all_go, every: args.every },
+        watch: Config { targets, all_go: args.all_go, every: args.every, graphs: args.graph },
+        may_take_heaps: args.allow_snapshots,
     })?;
     for warning in service.store.warnings() {
         eprintln!("memsight: {warning}");

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::process::{Child, Command};
 
 /// What may be a web browser here: the chosen one first, then in the order of pprof.
-pub(super) fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let chosen = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
     let desktop = std::env::var_os("DISPLAY").map(|_| "xdg-open".to_owned());
     let known = ["chrome", "google-chrome", "chromium", "firefox", "sensible-browser"];
@@ -12,7 +12,7 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// Starts the first of `programs` that starts, with its name.
-pub(super) fn start(programs: &[String], what: &OsStr) -> Option<(String, Child)> {
+pub(crate) fn start(programs: &[String], what: &OsStr) -> Option<(String, Child)> {
     programs.iter().find_map(|program| {
         let mut words = program.split_whitespace();
         let name = words.next()?;

@@ -2,7 +2,6 @@
 //! server.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::browser;
 use super::flags::Call;
 use super::prepare;
 use crate::service::{Options, Service};
+use crate::temporary::TemporaryStore;
 
 /// Longer than anybody looks at a profile.
 const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -21,14 +21,15 @@ const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Serves until Ctrl-C.
 pub(super) fn serve(call: &Call) -> Result<(), String> {
     let (profile, base) = prepare::apart(call)?;
-    let dir = TemporaryStore::create()?;
+    let dir = TemporaryStore::create().map_err(|error| error.to_string())?;
     let listen = address(&call.http)?;
     let service = Service::start(&Options {
         store: &dir.0,
         store_options: store::Options { repair: false, keep: KEEP, keep_bytes: u64::MAX >> 1 },
         listen: &listen,
         token: None,
-        watch: agent::Config { targets: Vec::new(), all_go: false, every: KEEP },
+        watch: agent::Config { targets: Vec::new(), all_go: false, every: KEEP, graphs: false },
+        may_take_heaps: false,
     })
     .map_err(|failure| match failure.next {
         Some(next) => format!("{:#}\n{next}", failure.error),
@@ -77,39 +78,4 @@ fn put(service: &Service, profile: &Profile, what: &str, call: &Call) -> Result<
     let new = NewCapture { target, kind, time: now, reason: what, cost_micros: 0, bytes: &bytes };
     let capture = service.store.put_capture(&new).map_err(failed)?;
     Ok(capture.id.0)
-}
-
-/// A folder that goes when the server ends.
-struct TemporaryStore(std::path::PathBuf);
-
-impl TemporaryStore {
-    fn create() -> Result<TemporaryStore, String> {
-        TemporaryStore::sweep();
-        let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        Ok(TemporaryStore(dir))
-    }
-
-    /// Removes what servers left that were killed. The age spares those whose pid is
-    /// another container's.
-    fn sweep() {
-        const OLD: Duration = Duration::from_secs(24 * 3600);
-        for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
-            let is_gone = pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists());
-            let age = entry.metadata().ok().and_then(|data| data.modified().ok()?.elapsed().ok());
-            if is_gone && age.is_some_and(|age| age > OLD) {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
-    }
-}
-
-const PREFIX: &str = "memsight-pprof-";
-
-impl Drop for TemporaryStore {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

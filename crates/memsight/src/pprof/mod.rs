@@ -1,6 +1,6 @@
 //! `memsight pprof`: the command line of `go tool pprof` on our own engine.
 
-mod browser;
+pub(crate) mod browser;
 mod code;
 mod commands;
 mod demangle;

@@ -2,6 +2,7 @@
 
 mod errors;
 mod heap;
+mod heap_pages;
 mod namespaces;
 mod outputs;
 mod pages;

@@ -5,9 +5,10 @@ mod export;
 mod findings;
 mod query;
 mod snapshot;
-mod source;
+pub(crate) mod source;
 mod tables;
 mod verify;
+mod view;
 mod why;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ pub(crate) fn run(command: &HeapCommand, paint: Paint) -> Result<ExitCode, Failu
         HeapCommand::Export(args) => export::run(args),
         HeapCommand::Verify(args) => verify::run(args),
         HeapCommand::Why(args) => why::run(args, paint),
+        HeapCommand::View(args) => view::run(args),
         HeapCommand::Leaks(args) => findings::leaks_of(args, paint),
         HeapCommand::Waste(args) => findings::waste_of(args, paint),
         HeapCommand::Diff(args) => findings::diff_of(args),

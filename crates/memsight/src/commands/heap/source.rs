@@ -91,6 +91,16 @@ impl Heap {
         }
     }
 
+    /// Opens a file that needs no other: no core, which names its executable.
+    pub(crate) fn alone(source: &str) -> Result<Heap, Failure> {
+        let (kind, _) = file_kind(source).with_context(|| source.to_owned())?;
+        if kind == FileKind::Core {
+            let failure = Failure::usage(format!("{source}: a core file"));
+            return Err(failure.next("`memsight heap snapshot` makes a snapshot of it first"));
+        }
+        Heap::from_file(source, &TakingArgs::default(), Keep::Nothing)
+    }
+
     fn from_file(source: &str, taking: &TakingArgs, contents: Keep) -> Result<Heap, Failure> {
         let (kind, is_packed) = file_kind(source).with_context(|| source.to_owned())?;
         let map = || Image::open(source).with_context(|| source.to_owned());
