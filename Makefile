@@ -41,6 +41,7 @@ test-rust:
 test-ui: release $(SHOP)
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/flame.mjs $(abspath $(MEMSIGHT))
+	cd ui && REQUIRE_CHROMIUM=1 node e2e/heap.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
 
 # The same flags to memsight pprof, go tool pprof and google/pprof; the output must be equal,
 # also to google/pprof's golden files.

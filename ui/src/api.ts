@@ -46,9 +46,12 @@ export interface Finding {
   readonly confidence: number;
   readonly summary: string;
   readonly sites: readonly Site[];
+  readonly retainers: readonly { readonly path: readonly string[] }[];
   readonly evidence: readonly string[];
   readonly next: string;
 }
+
+export interface Status { readonly snapshots: boolean }
 
 export interface Diagnosis {
   readonly verdict: string;
@@ -103,10 +106,10 @@ export class ApiFailure extends Error {
   }
 }
 
-async function fetchOk(path: string): Promise<Response> {
+async function fetchOk(path: string, init?: RequestInit): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(`/api/v1${path}`);
+    response = await fetch(`/api/v1${path}`, init);
   } catch {
     throw new ApiFailure("the server does not answer", "is memsight serve still running?");
   }
@@ -122,6 +125,11 @@ async function fetchOk(path: string): Promise<Response> {
 /** Fetches JSON. The server's contract is checked by its own tests. */
 export async function get<T>(path: string): Promise<T> {
   return (await (await fetchOk(path)).json()) as T;
+}
+
+/** Asks the server to do something. */
+export async function post<T>(path: string): Promise<T> {
+  return (await (await fetchOk(path, { method: "POST" })).json()) as T;
 }
 
 export async function getText(path: string): Promise<string> {

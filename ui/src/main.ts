@@ -13,6 +13,7 @@ const ROUTES: readonly Route[] = [
   { pattern: /^\/$/, open: () => overview() },
   { pattern: /^\/target\/(\d+)$/, open: (id) => target(id) },
   { pattern: /^\/capture\/(\d+)$/, open: (id, query) => profile(id, query) },
+  { pattern: /^\/heap\/(\d+)$/, open: async (id, query) => (await import("./pages/heap/index")).heap(id, query) },
 ];
 
 let current: Page | null = null;

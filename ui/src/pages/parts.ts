@@ -27,6 +27,10 @@ function findingCard(finding: Finding, isFirst: boolean): HTMLElement {
           ),
         )
       : null,
+    isFirst && finding.retainers.length
+      ? h("div", { "data-testid": "retainers" }, h("p", { class: "dim" }, "kept alive by"),
+          ...finding.retainers.map(({ path }) => h("div", { class: "stack mono" }, path.join(" → "))))
+      : null,
     h("p", { class: "dim" }, `next: ${finding.next}`),
   );
 }

@@ -1,6 +1,6 @@
 // One target: its verdict, its memory over time, its captures.
 
-import { type Capture, type Diagnosis, type Series, type Target, get } from "../api";
+import { ApiFailure, type Capture, type Diagnosis, type Series, type Status, type Target, get, post } from "../api";
 import { h } from "../dom";
 import { bytes, clock, day } from "../format";
 import { listen, throttled } from "../live";
@@ -24,6 +24,7 @@ export async function target(id: number): Promise<Page> {
   const head = h("div", { class: "tools" });
   const findings = h("div", { "data-testid": "findings" });
   const captures = new CaptureList(id);
+  const status = await get<Status>("/status");
   const refresh = async (): Promise<void> => {
     const [about, series, list, diagnosis] = await Promise.all([
       get<Target>(`/targets/${id}`),
@@ -33,13 +34,13 @@ export async function target(id: number): Promise<Page> {
     ]);
     head.replaceChildren(...heading(about));
     findings.replaceChildren(...diagnosisCards(diagnosis));
-    captures.show(list);
+    captures.show(list, status.snapshots && about.alive && about.pid !== null);
     const lines = (names: typeof MEMORY): Line[] =>
       names.map(([name, label, hue]) => ({ name, label, hue, values: series.series[name] ?? [] }));
     const marks: Mark[] = list.map((capture) => ({
       time: capture.time_ms,
-      label: `${capture.kind} profile ${clock(capture.time_ms)}`,
-      href: `/capture/${capture.id}`,
+      label: `${capture.kind === "graph" ? "object graph" : `${capture.kind} profile`} ${clock(capture.time_ms)}`,
+      href: page(capture),
     }));
     const limit = about.latest["limit_bytes"] ?? about.latest["gomemlimit_bytes"] ?? null;
     const level = limit === null ? null : { value: limit, label: "limit" };
@@ -79,57 +80,87 @@ function band(diagnosis: Diagnosis, series: Series): Band {
   return { from, to: diagnosis.time_ms, label: diagnosis.verdict.replaceAll("-", " "), isBad };
 }
 
+/** The page that shows a capture. */
+function page(capture: { readonly id: number; readonly kind: string }): string {
+  return `/${capture.kind === "graph" ? "heap" : "capture"}/${capture.id}`;
+}
+
 /** The captures, two of which can be chosen for comparison. */
 class CaptureList {
   readonly element: HTMLElement;
   private readonly body = h("tbody");
   private readonly compare: HTMLButtonElement;
-  private chosen: number[] = [];
+  private readonly take: HTMLButtonElement;
+  private readonly taken = h("span", { "aria-live": "polite" });
+  private chosen: Capture[] = [];
 
   constructor(private readonly target: number) {
     this.compare = h("button", { type: "button", disabled: true, "data-testid": "compare", click: () => this.open() }, "compare the two");
+    this.take = h("button", { type: "button", hidden: true, "data-testid": "snapshot",
+      title: "the program stands still for milliseconds", click: () => void this.snapshot() }, "take a heap snapshot");
     this.element = h(
       "div",
       { "data-testid": "captures" },
-      h("div", { class: "tools" }, this.compare, h("span", { class: "dim" }, "choose two captures of one kind to see what changed")),
+      h("div", { class: "tools" }, this.compare, h("span", { class: "dim" }, "choose two captures of one kind to see what changed"), this.take, this.taken),
       h("table", {}, h("thead", {}, h("tr", {}, h("th"), h("th", {}, "taken"), h("th", {}, "kind"), h("th", {}, "why"),
         h("th", { class: "num" }, "size"), h("th", { class: "num" }, "CPU cost"), h("th"))), this.body),
     );
   }
 
-  show(captures: readonly Capture[]): void {
-    this.chosen = this.chosen.filter((id) => captures.some((capture) => capture.id === id));
+  show(captures: readonly Capture[], mayTake: boolean): void {
+    this.take.hidden = !mayTake;
+    this.chosen = this.chosen.filter(({ id }) => captures.some((capture) => capture.id === id));
     const shown = captures.slice(0, CAPTURES_SHOWN);
     // The oldest ones are what growth is compared with.
     const oldest = captures.slice(CAPTURES_SHOWN).slice(-4);
     this.body.replaceChildren(...[...shown, ...oldest].map((capture) => this.row(capture)));
-    this.compare.disabled = this.chosen.length !== 2;
+    this.mark();
   }
 
   private row(capture: Capture): HTMLElement {
-    const box = h("input", { type: "checkbox", "aria-label": `choose capture ${capture.id}`, change: () => this.choose(capture.id, box.checked) });
-    box.checked = this.chosen.includes(capture.id);
+    const box = h("input", { type: "checkbox", "aria-label": `choose capture ${capture.id}`, change: () => this.choose(capture, box.checked) });
+    box.checked = this.chosen.some(({ id }) => id === capture.id);
     return h(
       "tr",
       {},
       h("td", {}, box),
-      h("td", {}, h("a", { href: `/capture/${capture.id}` }, clock(capture.time_ms))),
+      h("td", {}, h("a", { href: page(capture) }, clock(capture.time_ms))),
       h("td", {}, capture.kind),
       h("td", {}, capture.reason),
       h("td", { class: "num" }, bytes(capture.bytes)),
       h("td", { class: "num" }, `${(capture.cost_micros / 1000).toFixed(1)} ms`),
-      h("td", {}, h("a", { href: `/api/v1/captures/${capture.id}/profile`, download: `target${this.target}-${capture.id}.pb.gz` }, "download")),
+      h("td", {}, h("a", { href: `/api/v1/captures/${capture.id}/profile`, download: `target${this.target}-${capture.id}.${capture.kind === "graph" ? "heap" : "pb.gz"}` }, "download")),
     );
   }
 
-  private choose(id: number, isChosen: boolean): void {
-    this.chosen = this.chosen.filter((other) => other !== id);
-    if (isChosen) this.chosen.push(id);
-    this.compare.disabled = this.chosen.length !== 2;
+  private choose(capture: Capture, isChosen: boolean): void {
+    this.chosen = this.chosen.filter(({ id }) => id !== capture.id);
+    if (isChosen) this.chosen.push(capture);
+    this.mark();
+  }
+
+  private mark(): void {
+    const [one, other] = this.chosen;
+    const isGraph = (capture: Capture | undefined): boolean => capture?.kind === "graph";
+    this.compare.disabled = this.chosen.length !== 2 || isGraph(one) !== isGraph(other);
   }
 
   private open(): void {
-    const [older, newer] = [...this.chosen].sort((a, b) => a - b);
-    navigate(`/capture/${newer}?base=${older}`);
+    const [older, newer] = this.chosen.toSorted((a, b) => a.id - b.id);
+    if (older && newer) navigate(`${page(newer)}?base=${older.id}`);
+  }
+
+  private async snapshot(): Promise<void> {
+    this.take.disabled = true;
+    this.taken.textContent = "taking it ...";
+    try {
+      const capture = await post<Capture>(`/targets/${this.target}/graph`);
+      this.taken.textContent = "";
+      navigate(page(capture));
+    } catch (error) {
+      const next = error instanceof ApiFailure ? error.next : "";
+      this.taken.replaceChildren(h("span", { class: "error" }, [error instanceof Error ? error.message : String(error), next].filter(Boolean).join(": ")));
+    }
+    this.take.disabled = false;
   }
 }

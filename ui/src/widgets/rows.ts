@@ -9,6 +9,8 @@ export interface Column<T> {
   readonly key: string;
   readonly title: string;
   readonly isNumber: boolean;
+  /** Its text is a link that picks the row. */
+  readonly isLink?: boolean;
   readonly text: (row: T) => string;
   readonly look?: (row: T) => string;
   /** Larger first when sorted; text columns sort by their text. */
@@ -20,8 +22,8 @@ export interface RowsOptions<T> {
   readonly sort: string;
   readonly onSort: (key: string) => void;
   readonly onPick: (row: T) => void;
-  readonly onMenu: (row: T, x: number, y: number) => void;
-  readonly onHover: (row: T | null) => void;
+  readonly onMenu?: (row: T, x: number, y: number) => void;
+  readonly onHover?: (row: T | null) => void;
 }
 
 export class Rows<T> {
@@ -43,12 +45,17 @@ export class Rows<T> {
     this.element = h("div", { class: "rows" },
       h("table", { "data-testid": options.label }, h("thead", {}, h("tr", {}, ...this.heads)), this.body));
     this.element.addEventListener("scroll", () => this.draw(false));
-    this.body.addEventListener("contextmenu", (event) => this.at(event, (row) => {
-      event.preventDefault();
-      options.onMenu(row, event.clientX, event.clientY);
-    }));
-    this.body.addEventListener("mouseover", (event) => this.at(event, options.onHover));
-    this.body.addEventListener("mouseleave", () => options.onHover(null));
+    const { onMenu, onHover } = options;
+    if (onMenu) {
+      this.body.addEventListener("contextmenu", (event) => this.at(event, (row) => {
+        event.preventDefault();
+        onMenu(row, event.clientX, event.clientY);
+      }));
+    }
+    if (onHover) {
+      this.body.addEventListener("mouseover", (event) => this.at(event, onHover));
+      this.body.addEventListener("mouseleave", () => onHover(null));
+    }
   }
 
   /** Shows these rows, in the order that is chosen. */
@@ -77,7 +84,7 @@ export class Rows<T> {
   private row(row: T, index: number): HTMLElement {
     return h("tr", { "data-row": index }, ...this.columns.map((column) => {
       const text = column.text(row);
-      if (column.key !== "function") return h("td", { class: `${column.isNumber ? "num" : "mono dim"} ${column.look?.(row) ?? ""}`, title: text }, text);
+      if (!column.isLink) return h("td", { class: `${column.isNumber ? "num" : "mono dim"} ${column.look?.(row) ?? ""}`, title: text }, text);
       const link = h("a", { href: "#", title: text, click: (event) => {
         event.preventDefault();
         event.stopPropagation();

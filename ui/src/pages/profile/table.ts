@@ -52,7 +52,7 @@ function columns(table: Table, isRelative: () => boolean): readonly Column<Table
   const number = (key: string, title: string, text: (row: TableRow) => string, sort: (row: TableRow) => number): Column<TableRow> =>
     ({ key, title, isNumber: true, text, sort });
   const names: readonly Column<TableRow>[] = [
-    { key: "function", title: "function", isNumber: false, text: (row) => row.function },
+    { key: "function", title: "function", isNumber: false, isLink: true, text: (row) => row.function },
     { key: "file", title: "file", isNumber: false, text: (row) => row.file },
   ];
   if (!table.is_diff) {
