@@ -20,7 +20,7 @@ impl HeapFiles for HeapAccess {
         path: &Path,
         work: &mut dyn FnMut(&HeapGraph<'_>),
     ) -> Result<(), HeapFilesError> {
-        let heap = Heap::alone(&path.to_string_lossy());
+        let heap = Heap::sent(&path.to_string_lossy());
         let done = heap.and_then(|heap| {
             heap.with(|graph| {
                 work(graph);

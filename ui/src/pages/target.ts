@@ -97,7 +97,7 @@ class CaptureList {
   constructor(private readonly target: number) {
     this.compare = h("button", { type: "button", disabled: true, "data-testid": "compare", click: () => this.open() }, "compare the two");
     this.take = h("button", { type: "button", hidden: true, "data-testid": "snapshot",
-      title: "the program stands still for milliseconds", click: () => void this.snapshot() }, "take a heap snapshot");
+      title: "of its objects: the program stands still for milliseconds", click: () => void this.snapshot() }, "take a snapshot");
     this.element = h(
       "div",
       { "data-testid": "captures" },

@@ -188,6 +188,11 @@ pub fn add_growth(diagnosis: &mut Diagnosis, growth: &Growth) {
     for finding in diagnosis.findings.iter_mut().filter(|finding| is_likely_leak(finding)) {
         finding.retainers.clone_from(&growth.retainers);
         finding.evidence.extend(growth.evidence.iter().cloned());
+        if !growth.retainers.is_empty() {
+            "see who still needs what the retaining path holds, and end it there where nobody does; \
+             memsight heap view shows what else is on the path"
+                .clone_into(&mut finding.next);
+        }
     }
 }
 

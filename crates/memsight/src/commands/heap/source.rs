@@ -91,14 +91,18 @@ impl Heap {
         }
     }
 
-    /// Opens a file that needs no other: no core, which names its executable.
-    pub(crate) fn alone(source: &str) -> Result<Heap, Failure> {
-        let (kind, _) = file_kind(source).with_context(|| source.to_owned())?;
-        if kind == FileKind::Core {
-            let failure = Failure::usage(format!("{source}: a core file"));
-            return Err(failure.next("`memsight heap snapshot` makes a snapshot of it first"));
+    /// Opens a file that somebody sent: no core, which names another file to be read, and
+    /// nothing that grows without bounds when it is unpacked.
+    pub(crate) fn sent(source: &str) -> Result<Heap, Failure> {
+        let map = || Image::open(source).with_context(|| source.to_owned());
+        match file_kind(source).with_context(|| source.to_owned())? {
+            (FileKind::Core, _) => {
+                let failure = Failure::usage(format!("{source}: a core file"));
+                Err(failure.next("`memsight heap snapshot` makes a snapshot of it first"))
+            }
+            (FileKind::Hprof, true) => from_hprof(source, &map()?, SENT_BYTES_MAX),
+            _ => Heap::from_file(source, &TakingArgs::default(), Keep::Nothing),
         }
-        Heap::from_file(source, &TakingArgs::default(), Keep::Nothing)
     }
 
     fn from_file(source: &str, taking: &TakingArgs, contents: Keep) -> Result<Heap, Failure> {
@@ -108,7 +112,9 @@ impl Heap {
             (FileKind::Snapshot, false) => {
                 Ok(Heap::Mapped { name: source.to_owned(), image: map()? })
             }
-            (FileKind::Hprof, _) => from_hprof(source, &map()?),
+            (FileKind::Hprof, _) => {
+                from_hprof(source, &map()?, hprof::Options::default().inflated_bytes_max)
+            }
             (FileKind::Core, _) => from_core(Path::new(source), None, taking, contents),
             (FileKind::HeapDump, false) => from_heap_dump(source, &map()?),
             (FileKind::Snapshot | FileKind::HeapDump, true) => {
@@ -145,6 +151,9 @@ impl Heap {
         }
     }
 }
+
+/// What a compressed dump that somebody sent may unpack to, in memory.
+const SENT_BYTES_MAX: u64 = 2 << 30;
 
 /// What can be given instead.
 const KINDS: &str = "a heap is a snapshot of memsight, a Java HPROF dump, a file of \
@@ -198,11 +207,11 @@ fn file_kind(source: &str) -> io::Result<(FileKind, bool)> {
     Ok((FileKind::of(&inner), true))
 }
 
-fn from_hprof(source: &str, image: &Image) -> Result<Heap, Failure> {
+fn from_hprof(source: &str, image: &Image, inflated_bytes_max: u64) -> Result<Heap, Failure> {
     let mut progress = Progress::new();
     progress.show(&format!("{source}: reading"));
-    let graph = hprof::read(image.as_ref(), &hprof::Options::default())
-        .with_context(|| source.to_owned())?;
+    let options = hprof::Options { inflated_bytes_max, ..hprof::Options::default() };
+    let graph = hprof::read(image.as_ref(), &options).with_context(|| source.to_owned())?;
     drop(progress);
     Ok(Heap::Read(Box::new(graph)))
 }
