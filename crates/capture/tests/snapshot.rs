@@ -110,12 +110,12 @@ fn a_hundred_snapshots_leave_nothing() {
         assert_eq!(frozen.warnings, Vec::<String>::new());
         pauses.push(frozen.pause);
     }
+    let gap = Duration::from_nanos(subject.report().number("gap"));
     let figures = subject.check_undisturbed("a hundred snapshots");
     assert!(figures.number("execs") > 0);
     assert_eq!(subject.open_files(), files);
     assert_eq!(children(subject.pid()), []);
     pauses.sort_unstable();
-    let gap = Duration::from_nanos(figures.number("gap"));
     println!("pauses: median {:?}, longest {:?}; longest gap {gap:?}", pauses[50], pauses[99]);
 }
 

@@ -14,6 +14,9 @@ use crate::{find, signals};
 /// How long to go on trying to reap a clone in the target.
 const REAP_MAX: Duration = Duration::from_secs(20);
 
+/// How often to look for a thread that idles in Go before taking any.
+const PATIENT_ATTEMPTS: usize = 500;
+
 /// How long a clone may take to stop or to die: its page tables are large.
 const CLONE_MAX: Duration = Duration::from_secs(60);
 
@@ -30,9 +33,17 @@ pub(super) struct Clone<'a> {
 }
 
 impl<'a> Clone<'a> {
-    /// Lets one of the stopped threads clone the process.
-    pub(super) fn make(threads: &mut Threads, order: &'a Order) -> Result<Clone<'a>, Failure> {
+    /// Lets one of the stopped threads clone the process; `None` when all of them have a
+    /// signal to take first, or, if we are patient, none of them idles in Go.
+    pub(super) fn make(
+        threads: &mut Threads,
+        order: &'a Order,
+        is_patient: bool,
+    ) -> Result<Option<Clone<'a>>, Failure> {
         for (place, index) in candidates(threads, order) {
+            if is_patient && place != Place::IdleInGo {
+                break;
+            }
             let Some(thread) = threads.threads.get_mut(index) else { continue };
             let at = instruction(place, &thread.registers, order.instruction);
             let outcome = clone_process(thread, at)?;
@@ -42,7 +53,7 @@ impl<'a> Clone<'a> {
                 Ok(Some(Outcome { child: Some(pid), value: Some(inner_pid), .. })) => {
                     let start_ticks = signals::start_ticks(pid.cast_unsigned());
                     let inner_pid = inner_pid.cast_unsigned();
-                    return Ok(Clone { pid, inner_pid, start_ticks, order });
+                    return Ok(Some(Clone { pid, inner_pid, start_ticks, order }));
                 }
                 // A signal came in first; another thread may do.
                 Ok(Some(Outcome { value: Some(value), .. })) if value == -ERESTARTNOINTR => {}
@@ -53,8 +64,7 @@ impl<'a> Clone<'a> {
                 }
             }
         }
-        let text = "no thread of it could make the system call: signals come in all the time";
-        Err(Failure { kind: FailureKind::Refused, text: text.to_owned() })
+        Ok(None)
     }
 
     /// What snapshots left behind whose tracer was killed: children of the target that send
@@ -73,7 +83,9 @@ impl<'a> Clone<'a> {
             let exe = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let is_traced = decode::procfs::field(&status, "TracerPid") != Some(0);
-            if is_traced || *state != "Z" && exe(pid) != exe(order.pid) {
+            // One that is dying has no executable any more.
+            let is_other = exe(pid).is_some_and(|path| Some(path) != exe(order.pid));
+            if is_traced || *state != "Z" && is_other {
                 return None;
             }
             let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -142,6 +154,7 @@ impl<'a> Clone<'a> {
                 Err(_) => return (pause, !self.is_child_of_target()),
             }
             attempt += 1;
+            std::thread::sleep(Duration::from_millis(1));
             if begun.elapsed() > REAP_MAX {
                 return (pause, false);
             }
@@ -183,6 +196,9 @@ impl<'a> Clone<'a> {
             return Err(Failure::gone());
         }
         let place = registers.place(|at| code::read(self.order.pid, at));
+        if place != Place::IdleInGo && attempt < PATIENT_ATTEMPTS {
+            return Ok(None);
+        }
         let options = (libc::__WALL | libc::WNOHANG).cast_unsigned();
         let arguments = [self.inner_pid, 0, options.into(), 0, 0];
         let at = instruction(place, &registers, found);

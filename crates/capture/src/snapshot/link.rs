@@ -24,6 +24,8 @@ pub(super) enum Work {
     Stop,
     /// Reap clones that were left behind.
     Reap,
+    /// The same, right after a tracer was lost: a clone may be in the making.
+    ReapAfterLoss,
 }
 
 /// What the tracer is to do.

@@ -17,7 +17,8 @@
 //! tracing (see `tracer`). Only a kill -9 of that process within the one system call that
 //! clones can do harm, and only when no thread of the target idles in the Go runtime
 //! (see `inject`): then one thread goes on at the wrong place. If one does idle, the worst
-//! is a clone that faults at once and stays as a zombie of the target.
+//! is a clone that faults at once, with a Go traceback in the target's standard error;
+//! memsight reaps it, or, if it was killed as well, the next snapshot does.
 //!
 //! Limits: Linux; cloning on x86-64 only. Shared mappings, devices, files mapped beyond
 //! 1 GiB, and memory the program itself excluded from forks are left out. A clone under
@@ -185,7 +186,7 @@ pub fn take(
                 Err(CaptureError::Refused { .. }) if options.may_stop => {}
                 Err(error) => return Err(error),
             }
-            reap_left_behind(&order);
+            reap_left_behind(&order, false);
         }
     }
     match trace(&order, options, progress) {
@@ -277,7 +278,8 @@ fn trace(
         return Ok(result?.0);
     }
     let is_clean = result.as_ref().is_ok_and(|(_, released)| released.is_reaped);
-    let is_clean = is_clean || reap_left_behind(order);
+    let is_lost = matches!(&result, Err(CaptureError::Refused { reason, .. }) if reason == LOST);
+    let is_clean = is_clean || reap_left_behind(order, is_lost);
     let (mut frozen, _) = result?;
     if !is_clean {
         let text = "a clone could not be reaped: it stays as a zombie until the next snapshot";
@@ -330,16 +332,16 @@ fn trace_once(
 
 /// Lets a tracer reap clones in the target whose own tracer was killed, if there are any;
 /// reports whether none is left.
-fn reap_left_behind(order: &Order) -> bool {
-    for _ in 0..3 {
-        if clone::Clone::left_behind(order).is_empty() {
+fn reap_left_behind(order: &Order, is_lost: bool) -> bool {
+    let mut work = if is_lost { Work::ReapAfterLoss } else { Work::Reap };
+    for _ in 0..4 {
+        if work == Work::Reap && clone::Clone::left_behind(order).is_empty() {
             return true;
         }
-        let work = Order { work: Work::Reap, ..order.clone() };
-        let tracer = Tracer::start(&work);
+        let tracer = Tracer::start(&Order { work, ..order.clone() });
         let report = tracer.and_then(|mut tracer| tracer.read(order.pid));
-        if !matches!(report, Ok(Report::Released(_))) {
-            return false;
+        if matches!(report, Ok(Report::Released(_))) {
+            work = Work::Reap;
         }
     }
     clone::Clone::left_behind(order).is_empty()
@@ -364,9 +366,10 @@ fn failure_of(pid: u32, failure: link::Failure) -> CaptureError {
     }
 }
 
+const LOST: &str = "the tracing process was killed; the kernel has let the target go";
+
 fn tracer_lost(pid: u32) -> CaptureError {
-    let reason = "the tracing process was killed; the kernel has let the target go".to_owned();
-    CaptureError::Refused { pid, reason, advice: None }
+    CaptureError::Refused { pid, reason: LOST.to_owned(), advice: None }
 }
 
 /// The process that traces, as memsight sees it. When it is dropped it undoes what it

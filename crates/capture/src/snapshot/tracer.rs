@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::clone::Clone;
-use super::link::{Failure, Frozen, Order, Released, Report, Work};
+use super::link::{Failure, FailureKind, Frozen, Order, Released, Report, Work};
 use super::threads::Threads;
 
 /// Without a sign of life for this long memsight counts as stuck (suspended, perhaps).
@@ -41,17 +41,41 @@ fn run(order: &Order, link: &mut UnixStream) -> Result<Released, Failure> {
         Work::Fork => {}
         Work::Stop => return hold_threads(Threads::stop(order)?, link),
         Work::Reap => return Ok(reap_all(order)),
+        Work::ReapAfterLoss => {
+            // A thread that is about to clone stops only when it has.
+            drop(Threads::stop(order)?);
+            return Ok(reap_all(order));
+        }
     }
-    let mut threads = Threads::stop(order)?;
-    let clone = Clone::make(&mut threads, order)?;
+    let (threads, clone, earlier) = stop_and_clone(order)?;
     let registers = threads.registers();
-    let pause = threads.release();
+    let pause = earlier + threads.release();
     clone.hold();
     let frozen = Frozen { clone: clone.pid.cast_unsigned(), pause, threads: registers };
     if link.write_all(&Report::Frozen(frozen).to_bytes()).is_ok() {
         wait_for_end(link, order.pid);
     }
     Ok(clone.end())
+}
+
+/// Stops the target and clones it. When every thread has a signal to take first, they are
+/// let go to take them; when none idles in Go, which would be safest, a few more looks
+/// are taken. Also returns how long the target stood still in vain.
+fn stop_and_clone(order: &Order) -> Result<(Threads, Clone<'_>, Duration), Failure> {
+    const ATTEMPTS: u32 = 50;
+    const PATIENT_ATTEMPTS: u32 = 10;
+    let mut earlier = Duration::ZERO;
+    for attempt in 0..ATTEMPTS {
+        let mut threads = Threads::stop(order)?;
+        let is_patient = attempt < PATIENT_ATTEMPTS;
+        if let Some(clone) = Clone::make(&mut threads, order, is_patient)? {
+            return Ok((threads, clone, earlier));
+        }
+        earlier += threads.release();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let text = "no thread of it could make the system call: signals come in all the time";
+    Err(Failure { kind: FailureKind::Refused, text: text.to_owned() })
 }
 
 /// Reaps what snapshots left behind whose tracer was killed.
