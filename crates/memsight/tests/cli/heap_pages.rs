@@ -365,6 +365,20 @@ fn heaps_are_uploaded_listed_and_downloaded() {
     let url = format!("{}/captures/{}/profile", pages.api, stored["id"]);
     let back = agent().get(url).call().unwrap().body_mut().read_to_vec().unwrap();
     assert_eq!(back, file);
+    // Contents are taken out: whoever sees the pages need not see them.
+    let secret = b"a secret in the memory";
+    let mut with_contents = graph(true);
+    with_contents.contents.object = vec![3].into();
+    with_contents.contents.start = vec![0, secret.len() as u64].into();
+    with_contents.contents.bytes = secret.to_vec().into();
+    let mut sent = Vec::new();
+    heapfile::write(&with_contents, &mut sent).unwrap();
+    assert!(sent.windows(secret.len()).any(|part| part == secret));
+    let (status, stored) = post(&format!("{graphs}?name=mine"), &[], &sent);
+    assert_eq!(status, 201, "{stored}");
+    let url = format!("{}/captures/{}/profile", pages.api, stored["id"]);
+    let back = agent().get(url).call().unwrap().body_mut().read_to_vec().unwrap();
+    assert_eq!(back, file);
     let cut = &file[..file.len() / 2];
     for (body, text) in [(&b"nothing"[..], "not a heap file"), (cut, ""), (b"", "")] {
         let (status, value) = post(&graphs, &[], body);
@@ -372,7 +386,7 @@ fn heaps_are_uploaded_listed_and_downloaded() {
         let value = value.to_string();
         assert!(value.contains(text) && !value.contains("scratch"), "{value}");
     }
-    assert_eq!(get(&graphs).1.as_array().unwrap().len(), 3, "nothing else is stored");
+    assert_eq!(get(&graphs).1.as_array().unwrap().len(), 4, "nothing else is stored");
     // A page of another site cannot send anything; one of this server can.
     let own = pages.api.strip_suffix("/api/v1").unwrap();
     assert_eq!(post(&graphs, &[("Origin", "http://evil.example")], &file).0, 403);

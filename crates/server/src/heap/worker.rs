@@ -251,3 +251,104 @@ pub(super) fn graph_path(store: &Store, id: i64) -> Result<PathBuf, ApiError> {
     }
     Ok(store.capture_path(capture.id)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use model::heap::Edges;
+    use model::{HeapGraph, Target, TargetSpec, Timestamp};
+    use store::{NewCapture, Options, Store};
+
+    use super::{CaptureKind, HeapFiles, HeapFilesError, Heaps};
+
+    /// Files that all hold an empty heap, but for those that say what is wrong with them.
+    #[derive(Default)]
+    struct Empty(AtomicUsize);
+
+    impl HeapFiles for Empty {
+        fn with_file(
+            &self,
+            path: &Path,
+            work: &mut dyn FnMut(&HeapGraph<'_>),
+        ) -> Result<(), HeapFilesError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let text = std::fs::read_to_string(path).unwrap();
+            if text.starts_with("bad") {
+                return Err(HeapFilesError { message: text, next: String::new() });
+            }
+            work(&HeapGraph { edges: Edges::empty(), ..HeapGraph::default() });
+            Ok(())
+        }
+
+        fn with_target(
+            &self,
+            _: &TargetSpec,
+            _: &mut dyn FnMut(&HeapGraph<'_>, &dyn Fn() -> u64),
+        ) -> Result<(), HeapFilesError> {
+            Err(HeapFilesError { message: String::new(), next: String::new() })
+        }
+    }
+
+    fn store_with(dir: &Path, files: &[&str]) -> (Store, Vec<i64>) {
+        let store = Store::open(dir, Options::default()).unwrap();
+        let (spec, name) = (TargetSpec::Pid(1), "shop".to_owned());
+        let target = Target { spec, name, pid: Some(1), labels: BTreeMap::new() };
+        let target = store.put_target(&target, Timestamp(0)).unwrap();
+        let put = |(time, text): (usize, &&str)| {
+            let mut begun = store.begin_graph(target, Timestamp(time as i64)).unwrap();
+            begun.write_all(text.as_bytes()).unwrap();
+            store.put_graph(begun, "manual", 0).unwrap().id.0
+        };
+        let ids = files.iter().enumerate().map(put).collect();
+        (store, ids)
+    }
+
+    #[test]
+    fn a_graph_is_opened_once_while_it_is_among_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, ids) = store_with(dir.path(), &["a", "b", "c"]);
+        let files = Arc::new(Empty::default());
+        let heaps = Heaps::new(files.clone(), false);
+        let opened = |id: i64| {
+            assert_eq!(heaps.ask(&store, id, |heap| Ok(heap.graph.len())).unwrap(), 0);
+            files.0.load(Ordering::Relaxed)
+        };
+        let counts: Vec<usize> =
+            [0, 0, 1, 0, 1, 2, 1, 0].into_iter().map(|at: usize| opened(ids[at])).collect();
+        // The first one was forgotten for the third, and is opened anew.
+        assert_eq!(counts, [1, 1, 2, 2, 2, 3, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, ids) = store_with(dir.path(), &["bad: no heap", "good"]);
+        let heaps = Heaps::new(Arc::new(Empty::default()), false);
+        let ask = |id| heaps.ask(&store, id, |heap| Ok(heap.graph.len()));
+        for _ in 0..2 {
+            assert!(format!("{:?}", ask(ids[0]).unwrap_err()).contains("bad: no heap"));
+        }
+        // A question that fails in an unforeseen way costs that one answer.
+        let panicked = heaps.ask(&store, ids[1], |_| -> Result<(), _> { panic!("as intended") });
+        assert!(format!("{:?}", panicked.unwrap_err()).contains("please report"));
+        assert_eq!(ask(ids[1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn profiles_are_no_graphs() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, ids) = store_with(dir.path(), &["good"]);
+        let target = store.capture(model::CaptureId(ids[0])).unwrap().target;
+        let (kind, time, reason) = (CaptureKind::Heap, Timestamp(9), "manual");
+        let new = NewCapture { target, kind, time, reason, cost_micros: 0, bytes: b"profile" };
+        let profile = store.put_capture(&new).unwrap().id.0;
+        let heaps = Heaps::new(Arc::new(Empty::default()), false);
+        let error = heaps.ask(&store, profile, |_| Ok(())).unwrap_err();
+        assert!(format!("{error:?}").contains("is a heap profile"));
+    }
+}
