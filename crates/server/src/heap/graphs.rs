@@ -13,6 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use decode::heapfile;
+use model::heap::Contents;
 use model::{
     Bytes, Capture, CaptureId, CaptureKind, HeapGraph, Target, TargetId, TargetSpec, Timestamp,
 };
@@ -215,6 +216,15 @@ fn put(
     cpu_micros: impl FnOnce() -> u64,
 ) -> Result<Capture, ApiError> {
     let mut begun = server.store.begin_graph(target, time)?;
+    // What the memory held is no business of whoever may see the pages.
+    let bare;
+    let graph = match graph.contents.object.is_empty() {
+        true => graph,
+        false => {
+            bare = HeapGraph { contents: Contents::default(), ..graph.clone() };
+            &bare
+        }
+    };
     heapfile::write(graph, &mut begun).map_err(|error| {
         ApiError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string(), "see --keep-bytes")
     })?;

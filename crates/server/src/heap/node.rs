@@ -126,9 +126,12 @@ pub(super) fn missing(error: impl Into<String>, next: impl Into<String>) -> ApiE
 /// What was not found, with names like it.
 pub(super) fn not_found(error: &SelectError) -> ApiError {
     let next = match error {
-        SelectError::Unknown { near, .. } if !near.is_empty() => {
+        SelectError::Unknown { near, .. } | SelectError::UnknownRoot { near, .. }
+            if !near.is_empty() =>
+        {
             format!("similar names: {}", near.join(", "))
         }
+        SelectError::UnknownRoot { .. } => "heap/roots lists the roots".to_owned(),
         SelectError::Pattern(_) => return ApiError::bad(error.to_string(), "correct it"),
         _ => "heap/types lists the types".to_owned(),
     };
