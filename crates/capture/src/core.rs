@@ -17,7 +17,7 @@ use decode::compress;
 use decode::elf;
 use decode::goruntime::{Attached, Bias, Binary, MemoryImage, ThreadRegisters};
 use decode::procfs::Mapping;
-use model::Bytes;
+use model::{Addr, Bytes};
 
 use crate::error::CaptureError;
 use crate::image::Image;
@@ -72,14 +72,14 @@ impl Core {
             warnings.push(format!("the core was cut short: {missing} are missing at its end"));
         }
         let (files, exe_path) = Files::find(&core, exe, &mut warnings).map_err(bad)?;
-        let (image, missing) = files.memory(&core);
+        let exe = files.exe.as_ref();
+        let binary = Binary::open(exe).map_err(|error| bad(error.to_string()))?;
+        let bias = load_bias(&core, &files, &binary).map_err(|error| bad(error.to_owned()))?;
+        let (image, missing) = files.memory(&core, bias);
         if missing > 0 {
             let missing = Bytes(missing);
             warnings.push(format!("{missing} of its memory are neither in the core nor in a file"));
         }
-        let exe = files.exe.as_ref();
-        let binary = Binary::open(exe).map_err(|error| bad(error.to_string()))?;
-        let bias = load_bias(&core, &files, &binary).map_err(|error| bad(error.to_owned()))?;
         let attached = binary.attach(exe, bias, &image).map_err(|error| bad(error.to_string()))?;
         let (mappings, auxv) = (core.mappings(), core.auxv.to_vec());
         let elf::core::Core { threads, pid, command, .. } = core;
@@ -103,7 +103,7 @@ impl Core {
     /// The memory. It costs a pass over the headers of the core.
     pub fn image(&self) -> MemoryImage<'_> {
         let core = elf::core::Core::parse(self.bytes.as_ref());
-        core.map(|core| self.files.memory(&core).0).unwrap_or_default()
+        core.map(|core| self.files.memory(&core, self.attached.bias).0).unwrap_or_default()
     }
 
     pub(crate) fn unusable(&self, what: String) -> CaptureError {
@@ -162,13 +162,46 @@ impl Files {
     }
 
     /// The memory, and how many bytes of it are nowhere.
-    fn memory<'a>(&'a self, core: &elf::core::Core<'a>) -> (MemoryImage<'a>, u64) {
+    fn memory<'a>(&'a self, core: &elf::core::Core<'a>, bias: Bias) -> (MemoryImage<'a>, u64) {
         let bytes = |path: &str| match self.exe_name.as_deref() == Some(path) {
             true => Some(self.exe.as_ref()),
             false => self.libraries.get(path).map(Image::as_ref),
         };
-        let (ranges, missing) = core.memory(bytes);
+        let (mut ranges, missing) = core.memory(bytes);
+        let left_out = self.left_out(&ranges, bias);
+        ranges.extend(left_out);
         (MemoryImage::new(ranges), missing)
+    }
+
+    /// What of the executable nobody can write and the core does not even mention: gdb leaves
+    /// out whole mappings, the constants with the function table and the types among them.
+    fn left_out(&self, held: &[(Addr, &[u8])], bias: Bias) -> Vec<(Addr, &[u8])> {
+        let Ok(elf) = elf::Elf::parse(self.exe.as_ref()) else { return Vec::new() };
+        let end = |range: &(Addr, &[u8])| range.0.0.saturating_add(range.1.len() as u64);
+        let mut held: Vec<(u64, u64)> =
+            held.iter().map(|range| (range.0.0, end(range))).filter(|(a, b)| a < b).collect();
+        held.sort_unstable();
+        let mut left_out = Vec::new();
+        for segment in elf.segments().iter().filter(|segment| !segment.is_writable) {
+            let start = segment.addr.0.wrapping_add(bias.0);
+            let last = start.saturating_add(segment.file_size);
+            let mut at = start;
+            for (from, to) in held.iter().copied().chain([(last, last)]) {
+                let until = from.min(last);
+                if until > at {
+                    left_out.push((Addr(at), self.bytes_of(segment, at - start, until - at)));
+                }
+                at = at.max(to);
+            }
+        }
+        left_out
+    }
+
+    fn bytes_of(&self, segment: &elf::Segment, skip: u64, len: u64) -> &[u8] {
+        let start = segment.offset.checked_add(skip).and_then(|start| usize::try_from(start).ok());
+        let tail = start.and_then(|start| self.exe.as_ref().get(start..)).unwrap_or(&[]);
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(tail.len());
+        tail.get(..len).unwrap_or(&[])
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Segment {
     pub file_size: u64,
     /// `p_flags & PF_X`.
     pub is_executable: bool,
+    /// `p_flags & PF_W`.
+    pub is_writable: bool,
 }
 
 /// An ELF file.
@@ -227,6 +229,7 @@ fn read_segments(data: Bytes<'_>) -> Result<Vec<Segment>, ElfError> {
             addr: Addr(entry.u64(16).unwrap_or(0)),
             file_size: entry.u64(32).unwrap_or(0),
             is_executable: entry.u32(4).unwrap_or(0) & 1 != 0,
+            is_writable: entry.u32(4).unwrap_or(0) & 2 != 0,
         });
     }
     Ok(segments)

@@ -384,6 +384,31 @@ fn a_heap_dump_of_the_runtime_is_read() {
     assert!((live / counted - 1.0).abs() < 0.02, "{live} of {counted}");
 }
 
+/// gdb leaves mappings that nobody can write out of its cores: the function table and the types
+/// then come from the executable.
+#[test]
+fn a_core_of_gdb_is_read() {
+    let program = Planted::start(&[]);
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("core").display().to_string();
+    let mut gcore = Command::new("gcore");
+    gcore.args(["-o", &base, &program.pid()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let core = format!("{base}.{}", program.pid());
+    if !gcore.status().is_ok_and(|status| status.success()) || !Path::new(&core).exists() {
+        println!("skipped: no gcore (gdb) on this machine, or it may not trace");
+        return;
+    }
+    let summary = json(&["summary", &core, "--json"]);
+    let live = summary["live_bytes"].as_f64().unwrap();
+    let counted = program.figures["heap_alloc"].as_f64().unwrap();
+    assert!((live / counted - 1.0).abs() < 0.01, "{live} of {counted}: {summary:#}");
+    let why = json(&["why", &core, "main.bulky", "--json"]);
+    assert_eq!(why["paths"][0][0], "main.bulkyMap", "{why:#}");
+    // With the executable by name, through the kind of source that takes one.
+    let named = format!("core:{core}@{}", planted().display());
+    assert_eq!(json(&["summary", &named, "--json"])["live_bytes"], summary["live_bytes"]);
+}
+
 #[test]
 fn a_program_that_ends_meanwhile_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
