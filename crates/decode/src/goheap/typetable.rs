@@ -412,15 +412,37 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                 of.map(|of| What::Repeat(*count, of))
             }
             debug::TypeKind::Struct(fields) => {
+                let hidden = self.hidden(&found.name, fields);
                 for field in fields {
                     let offset = at.saturating_add(field.offset);
-                    self.debug_parts(field.type_id, offset, depth + 1, parts);
+                    let is_untyped = |debug: &Variables<'_>| {
+                        debug.get(field.type_id).kind == debug::TypeKind::Pointer(None)
+                    };
+                    match hidden {
+                        Some(to) if self.debug.is_some_and(is_untyped) => {
+                            parts.push(Part { offset, what: What::Pointer(to) });
+                        }
+                        _ => self.debug_parts(field.type_id, offset, depth + 1, parts),
+                    }
                 }
                 None
             }
             _ => None,
         };
         parts.extend(what.map(|what| Part { offset: at, what }));
+    }
+
+    /// The T of an `atomic.Pointer[T]`, which has a field without size for it.
+    fn hidden(&mut self, name: &str, fields: &[debug::Field]) -> Option<TypeId> {
+        let debug = self.debug.filter(|_| name.starts_with("sync/atomic.Pointer["))?;
+        let to = fields.iter().find_map(|field| match debug.get(field.type_id).kind {
+            debug::TypeKind::Array { elem, count: 0 } => match debug.get(elem).kind {
+                debug::TypeKind::Pointer(to) => to,
+                _ => None,
+            },
+            _ => None,
+        })?;
+        self.of_debug(to)
     }
 
     /// Gives the types that objects have their fields; returns all fields.

@@ -123,14 +123,28 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
             let mut left: Vec<(u32, (Place, u64, What))> = self.candidates.drain().collect();
             left.sort_by_key(|(object, _)| *object);
             for (object, (place, offset, what)) in left {
-                if self.type_of.get(object as usize) == Some(&0) {
-                    self.visit_part(place, offset, what);
+                if self.type_of.get(object as usize) != Some(&0) {
+                    continue;
+                }
+                match self.buffer(place, what) {
+                    Some(id) => self.set(place, id),
+                    None => self.visit_part(place, offset, what),
                 }
             }
             if self.queue.is_empty() {
                 return;
             }
         }
+    }
+
+    /// The type of a large block without pointers of which only a part is still used, by a
+    /// slice of numbers: it was made as an array of them.
+    fn buffer(&mut self, place: Place, what: What) -> Option<TypeId> {
+        const LARGE: u64 = 1024;
+        let What::Repeat(2.., elem) = what else { return None };
+        let span = self.span(place)?;
+        let is_buffer = span.is_noscan && span.elem > LARGE && self.types.bytes(elem) <= 8;
+        is_buffer.then(|| self.types.id(Source::ArrayOf(elem)))
     }
 
     /// Follows the parts of a variable, of which only some words may be live.
@@ -157,10 +171,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
     pub(super) fn guess_all(&mut self, bytes: &[u8], mask: &[u8]) {
         let mut pairs = Vec::new();
         each_masked(bytes, mask, |offset, value| {
-            let second = Bytes(bytes).u64(offset as usize + 8).unwrap_or(0);
-            if second != 0 && self.table.span_of(value).is_none() {
-                pairs.push((value, second));
-            }
+            pairs.extend(self.pair(bytes, offset, value));
         });
         for (first, second) in pairs {
             self.guess(first, second);
@@ -173,14 +184,18 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
         let bytes = span.bytes.get(from..).unwrap_or(&[]);
         let mut pairs = Vec::new();
         pointers.each(span, slot, |offset, value| {
-            let second = Bytes(bytes).u64(offset as usize + 8).unwrap_or(0);
-            if second != 0 && offset + 8 < span.elem && self.table.span_of(value).is_none() {
-                pairs.push((value, second));
-            }
+            pairs.extend(self.pair(bytes, offset, value));
         });
         for (first, second) in pairs {
             self.guess(first, second);
         }
+    }
+
+    /// A pointer with the word before it, where that may be the type of an interface: the
+    /// collector's masks have no bit for it, since it never points to the heap.
+    fn pair(&self, bytes: &[u8], offset: u64, value: u64) -> Option<(u64, u64)> {
+        let first = Bytes(bytes).u64(usize::try_from(offset.checked_sub(8)?).ok()?)?;
+        (first != 0 && self.table.span_of(first).is_none()).then_some((first, value))
     }
 
     /// Reports whether an object is reachable and its type unknown.
