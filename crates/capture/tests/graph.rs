@@ -12,7 +12,7 @@ use capture::ProcessTarget;
 use capture::snapshot::{Method, Options};
 use decode::goheap::Keep;
 use model::HeapGraph;
-use model::heap::{HolderKind, ObjectId, TypeId, TypeKind};
+use model::heap::{Holder, HolderKind, ObjectId, RootPointer, TypeId, TypeKind};
 
 /// The program of planted structures; it ends when its standard input closes.
 struct Planted {
@@ -53,8 +53,9 @@ fn build(go: &Path, dir: &Path, flags: &[&str], experiment: &str) -> PathBuf {
     out
 }
 
-fn start(program: &Path) -> Planted {
+fn start(program: &Path, arguments: &[&str]) -> Planted {
     let mut command = Command::new(program);
+    command.args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stdin = child.stdin.take().unwrap();
@@ -85,8 +86,15 @@ fn graph_of(planted: &Planted, method: Method) -> Option<HeapGraph<'static>> {
 
 /// A bit for each object that the roots reach.
 fn reachable(graph: &HeapGraph<'_>) -> Vec<bool> {
+    reachable_from(graph, |_| true)
+}
+
+/// The same of some of the roots.
+fn reachable_from(graph: &HeapGraph<'_>, is_root: impl Fn(&Holder) -> bool) -> Vec<bool> {
     let mut seen = vec![false; graph.len()];
-    let mut stack: Vec<u32> = graph.root_pointers.iter().map(|found| found.target.0).collect();
+    let is_from = |found: &&RootPointer| is_root(&graph.holders[found.holder.0 as usize]);
+    let mut stack: Vec<u32> =
+        graph.root_pointers.iter().filter(is_from).map(|found| found.target.0).collect();
     while let Some(object) = stack.pop() {
         if !std::mem::replace(&mut seen[object as usize], true) {
             stack.extend(graph.edges.targets(ObjectId(object)));
@@ -123,7 +131,7 @@ fn by_type(graph: &HeapGraph<'_>) -> BTreeMap<String, u64> {
 }
 
 fn check(program: &Path, what: &str) {
-    let planted = start(program);
+    let planted = start(program, &[]);
     let Some(graph) = graph_of(&planted, Method::Fork) else { return };
     graph.check().unwrap();
     let (objects, bytes, rest) = totals(&graph);
@@ -208,7 +216,7 @@ fn user_arenas_are_read() {
 #[test]
 fn variables_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let planted = start(&build(Path::new("go"), dir.path(), &[], ""));
+    let planted = start(&build(Path::new("go"), dir.path(), &[], ""), &[]);
     let Some(graph) = graph_of(&planted, Method::Stop) else { return };
     let globals = names(&graph, HolderKind::Global);
     for name in ["main.bigMap", "main.linkedList", "main.syncMap", "runtime.allp"] {
@@ -224,4 +232,68 @@ fn variables_are_named() {
     assert!(local("items", "main.heldByLocal"), "{:?}", names(&graph, HolderKind::Local));
     assert!(local("object", "main.heldByStackObject"));
     assert!(!graph.warnings.iter().any(|warning| warning.contains("debug")));
+}
+
+/// Every pointer of some objects: where it lies, and the object it leads to; and the objects
+/// with their sizes.
+struct Words {
+    objects: BTreeMap<u64, u64>,
+    pointers: BTreeMap<u64, u64>,
+}
+
+/// `header` is what lies before the value of an object of this size that has pointers.
+fn words(graph: &HeapGraph<'_>, seen: &[bool], header: impl Fn(u64) -> u64) -> Words {
+    let mut words = Words { objects: BTreeMap::new(), pointers: BTreeMap::new() };
+    let address = |object: ObjectId| graph.objects.address(object).unwrap().0;
+    let objects = (0..graph.len()).filter(|index| seen[*index]);
+    for object in objects.map(|index| ObjectId(index as u32)) {
+        let bytes = graph.objects.bytes(object);
+        words.objects.insert(address(object), bytes);
+        for (slot, target) in graph.edges.of(object) {
+            let at = address(object) + header(bytes) + u64::from(slot) * 8;
+            words.pointers.insert(at, address(target));
+        }
+    }
+    words
+}
+
+/// How many entries of a map another has not, or has otherwise.
+fn missing(of: &BTreeMap<u64, u64>, other: &BTreeMap<u64, u64>) -> usize {
+    of.iter().filter(|(key, value)| other.get(key) != Some(value)).count()
+}
+
+#[test]
+fn objects_and_pointers_are_those_of_a_heap_dump() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, go) in toolchains() {
+        let file = dir.path().join("heapdump");
+        let program = build(&go, dir.path(), &[], "");
+        let planted = start(&program, &["-dump", file.to_str().unwrap()]);
+        let Some(graph) = graph_of(&planted, Method::Fork) else { return };
+        let dump = decode::heapdump::read(&std::fs::read(&file).unwrap()).unwrap().graph;
+        let has_headers = !graph.source.runtime.starts_with("go1.21");
+        let header = |bytes: u64| 8 * u64::from(has_headers && bytes > 512 && bytes <= 32768);
+        // A dump knows nothing of what cleanups, handles of weak pointers, variables that lie
+        // on the stack and are used by their address (closures to be deferred are), and
+        // interrupted frames hold.
+        let is_dumped = |holder: &Holder| {
+            !matches!(holder.kind, HolderKind::Cleanup | HolderKind::WeakHandle)
+                && graph.strings.get(holder.name) != "object"
+                && !graph.strings.get(holder.place).starts_with("main.heldByDefer")
+                && !holder.is_conservative
+        };
+        let all = words(&graph, &reachable(&graph), header);
+        let sure = words(&graph, &reachable_from(&graph, is_dumped), header);
+        let dumped = words(&dump, &reachable(&dump), |_| 0);
+        let found = [
+            missing(&dumped.objects, &all.objects),
+            missing(&dumped.pointers, &all.pointers),
+            missing(&sure.objects, &dumped.objects),
+            missing(&sure.pointers, &dumped.pointers),
+        ];
+        println!("Go {version}: {} objects dumped, not the same: {found:?}", dumped.objects.len());
+        // The program goes on after its dump: what it waits and prints with.
+        assert!(dumped.objects.len() > 70_000 && dumped.pointers.len() > 70_000);
+        assert!(found.iter().all(|count| *count < 80), "Go {version}: {found:?}");
+    }
 }
