@@ -35,7 +35,7 @@ pub(super) struct Names<'m> {
     debug: Option<&'m Variables<'m>>,
     /// Data symbols: start, size, name.
     symbols: Vec<(u64, u64, &'m str)>,
-    locals: AHashMap<u64, Rc<Vec<Local>>>,
+    locals: AHashMap<(u64, bool), Rc<Vec<Local>>>,
 }
 
 /// The addresses whose locals are kept.
@@ -59,21 +59,27 @@ impl<'m> Names<'m> {
         (addr < end).then(|| Global { start, end, name: name.to_owned(), of: None })
     }
 
-    /// The variables of the frame whose code is at `pc`, inner blocks first.
-    pub(super) fn locals(&mut self, pc: u64) -> Rc<Vec<Local>> {
-        if let Some(found) = self.locals.get(&pc) {
+    /// The variables of the frame whose code is at `pc`, in a call or not; inner blocks
+    /// first.
+    pub(super) fn locals(&mut self, pc: u64, is_call: bool) -> Rc<Vec<Local>> {
+        if let Some(found) = self.locals.get(&(pc, is_call)) {
             return Rc::clone(found);
         }
-        let found = Rc::new(self.read_locals(pc));
+        let found = Rc::new(self.read_locals(pc, is_call));
         if self.locals.len() < SITES_MAX {
-            self.locals.insert(pc, Rc::clone(&found));
+            self.locals.insert((pc, is_call), Rc::clone(&found));
         }
         found
     }
 
-    fn read_locals(&self, pc: u64) -> Vec<Local> {
+    fn read_locals(&self, pc: u64, is_call: bool) -> Vec<Local> {
         let Some(debug) = self.debug else { return Vec::new() };
-        let mut locals = debug.locals_at(Addr(pc));
+        // `pc` lies in the call; no register survives it, and what is told for its end is
+        // where variables are meanwhile.
+        let mut locals = match is_call {
+            true => debug.locals_of_caller(Addr(pc.saturating_add(1))),
+            false => debug.locals_at(Addr(pc)),
+        };
         locals.sort_by_key(|local| std::cmp::Reverse((local.inlined, local.depth)));
         let local = |local: crate::symbols::variables::Local| {
             let size = if local.is_moved_to_heap { 8 } else { debug.get(local.type_id).bytes };

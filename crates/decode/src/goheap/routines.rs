@@ -118,7 +118,7 @@ impl Hold<'_, '_, '_, '_, '_, '_> {
         }
         let place = self.reader.place(frame.pc);
         let linked = frame.pc.checked_sub(self.reader.input.attached.bias.0);
-        let locals = linked.map(|pc| self.names.locals(pc)).unwrap_or_default();
+        let locals = linked.map(|pc| self.names.locals(pc, frame.is_call)).unwrap_or_default();
         let mut by_local: Vec<(usize, Vec<(u64, LiveWord)>)> = Vec::new();
         let mut rest = Vec::new();
         for word in words {

@@ -52,6 +52,8 @@ pub(super) struct ScannedFrame {
     /// Inside the call that the frame waits in; the interrupted instruction of a running
     /// one.
     pub(super) pc: u64,
+    /// It waits in a call.
+    pub(super) is_call: bool,
     /// The stack pointer of the caller after the return: DWARF's frame base.
     pub(super) cfa: u64,
     pub(super) words: Vec<LiveWord>,
@@ -249,13 +251,13 @@ impl<'a, 'm> Stacks<'a, 'm> {
             let is_call = !is_first && !is_guess || is_first && !start.is_running;
             let Some(site) = self.site(pc, is_call) else {
                 scan.is_partial = true;
-                let mut frame = ScannedFrame { pc, cfa: stack.hi, words: Vec::new() };
+                let mut frame = ScannedFrame { pc, cfa: stack.hi, ..ScannedFrame::default() };
                 stack.guess(sp, stack.hi, &mut frame.words);
                 scan.frames.push(frame);
                 break;
             };
             let cfa = sp.saturating_add(site.frame_size + 8);
-            let mut frame = ScannedFrame { pc: site.inside(pc), cfa, words: Vec::new() };
+            let mut frame = ScannedFrame { pc: site.inside(pc), is_call, cfa, words: Vec::new() };
             let name = site.name.as_deref().unwrap_or("");
             let is_injected = matches!(name, "runtime.asyncPreempt" | "runtime.debugCallV2");
             if is_guess || is_injected {
