@@ -202,7 +202,7 @@ pub(crate) enum KeptContents {
 /// Which heap.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// A heap file, core:FILE[@EXE], PID or name:REGEX.
+    /// A heap file, core:FILE@EXE, PID or name:REGEX.
     pub source: String,
     /// How a running program is taken.
     #[command(flatten)]
