@@ -14,13 +14,13 @@ SHOP := $(TARGET)/demo/shop
 # Go from scripts/setup is used where the system has none.
 export PATH := $(PATH):$(HOME)/.cache/memsight/go/current/go/bin
 
-.PHONY: demo test check test-rust test-ui corpus pprof-diff fuzz bench release ui setup clean
+.PHONY: demo test setup-tests check test-rust test-ui corpus pprof-diff fuzz bench release ui setup clean
 
 # ONCE=1 ends after the verdicts: exit 0 only when both are right.
 demo: setup ui release $(SHOP)
 	$(MEMSIGHT) demo --shop $(SHOP) $(if $(ONCE),--once)
 
-test: setup ui check test-rust test-ui pprof-diff corpus
+test: setup setup-tests ui check test-rust test-ui pprof-diff corpus
 	@echo "all tests passed"
 
 # Formatting, lints, documentation, house rules.
@@ -74,6 +74,10 @@ $(SHOP): $(shell find examples/shop -type f)
 
 setup:
 	scripts/setup
+
+# A JDK and gdb, whose files tests read.
+setup-tests: setup
+	scripts/setup tests
 
 clean:
 	rm -rf $(TARGET) ui/dist ui/node_modules

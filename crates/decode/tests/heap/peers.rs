@@ -13,8 +13,15 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// The path of a peer that `scripts/heap-peers` can have.
+/// The path of a peer that `scripts/heap-peers` can have. Those that take minutes to build
+/// count only where they are installed.
 pub(crate) fn peer(name: &str) -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/memsight/peers"));
+    let root = std::env::var_os("MEMSIGHT_PEERS").map(PathBuf::from).or_else(home)?;
+    if matches!(name, "hprof-analyzer" | "hprof-slurp") && !root.join("bin").join(name).exists() {
+        println!("skipped: {name} is not installed; scripts/heap-peers {name} installs it");
+        return None;
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/heap-peers");
     let output = Command::new(script).arg(name).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
