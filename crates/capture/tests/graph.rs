@@ -297,3 +297,25 @@ fn objects_and_pointers_are_those_of_a_heap_dump() {
         assert!(found.iter().all(|count| *count < 80), "Go {version}: {found:?}");
     }
 }
+
+/// Marking, sweeping and allocation are under way: spans are unswept or half swept, and marks
+/// are incomplete.
+#[test]
+fn a_collection_that_runs_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, go) in toolchains() {
+        let planted = start(&build(&go, dir.path(), &[], ""), &["-churn"]);
+        let mut marking = 0;
+        for _ in 0..10 {
+            let Some(graph) = graph_of(&planted, Method::Fork) else { return };
+            graph.check().unwrap();
+            let (_, bytes, _) = totals(&graph);
+            let difference = bytes.abs_diff(planted.heap_alloc);
+            let is_right = difference < planted.heap_alloc / 500;
+            assert!(is_right, "Go {version}: {bytes} of {}", planted.heap_alloc);
+            marking += u32::from(graph.source.is_marking);
+        }
+        println!("Go {version}: {marking} of 10 snapshots while the collector marked");
+        assert!(marking > 0, "Go {version}");
+    }
+}

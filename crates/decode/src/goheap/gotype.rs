@@ -273,9 +273,9 @@ impl<'a, 'm> Types<'a, 'm> {
     }
 }
 
-/// 8 GiB of pointers in one type.
-const MASK_WORDS_MAX: u64 = 1 << 30;
-const MASK_STEPS_MAX: u64 = 1 << 31;
+/// A gibibyte of pointers in one type; larger ones are damage.
+const MASK_WORDS_MAX: u64 = 1 << 27;
+const MASK_STEPS_MAX: u64 = 1 << 28;
 const DEPTH_MAX: u32 = 100;
 
 /// Which words of a value are pointers.

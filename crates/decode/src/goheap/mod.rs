@@ -27,7 +27,7 @@ use model::heap::{
 };
 
 use crate::elf::Elf;
-use crate::goruntime::{Attached, Binary, MemoryImage, RuntimeError, ThreadRegisters};
+use crate::goruntime::{Attached, Binary, Memory, MemoryImage, RuntimeError, ThreadRegisters};
 use crate::symbols::variables::Variables;
 use gotype::Types;
 use layout::Layout;
@@ -186,8 +186,16 @@ impl<'a, 'm> Reader<'a, 'm> {
         HeapSource {
             runtime: self.input.binary.info.version.clone(),
             heap_in_use_bytes: Some(self.table.in_use_bytes),
+            is_marking: self.is_marking(),
             ..HeapSource::default()
         }
+    }
+
+    /// Reports whether a collection was marking; unknown in stripped programs.
+    fn is_marking(&self) -> bool {
+        let phase = self.elf.symbols(&["runtime.gcphase"]).first().copied().flatten();
+        let phase = phase.and_then(|addr| self.input.attached.bias.apply(addr));
+        phase.and_then(|addr| self.input.image.read_u32(addr).ok()).is_some_and(|phase| phase != 0)
     }
 
     fn queues(&self) -> Queues {

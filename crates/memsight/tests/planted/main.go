@@ -47,6 +47,7 @@ var scale = flag.Int("scale", 100, "how much of everything")
 
 func main() {
 	dump := flag.String("dump", "", "write a heap dump here")
+	churn := flag.Bool("churn", false, "collect all the time afterwards")
 	flag.Parse()
 	// The first use of these allocates what stays.
 	fmt.Fprintln(io.Discard, json.NewEncoder(io.Discard).Encode(plantings))
@@ -74,9 +75,24 @@ func main() {
 	}
 	const line = `{"version":%q,"heap_alloc":%d,"heap_objects":%d,"heap_in_use":%d,"num_gc":%d}`
 	fmt.Printf(line+"\n", runtime.Version(), stats.HeapAlloc, stats.HeapObjects, stats.HeapInuse, stats.NumGC)
+	if *churn {
+		go collect()
+	}
 	// Not io.Copy, which allocates.
 	os.Stdin.Read(nothing)
 }
 
 // More of them, by release and experiment.
 var plantMore []func()
+
+var garbage []*node
+
+// collect makes garbage among what lives, and lets it be collected.
+func collect() {
+	for {
+		for i := 0; i < 1000; i++ {
+			garbage = append(garbage[:0:0], &node{}, &node{})
+		}
+		runtime.GC()
+	}
+}
