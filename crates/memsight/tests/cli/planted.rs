@@ -52,7 +52,7 @@ fn snapshot(planted: &Planted, dir: &Path) -> Option<String> {
     let pid = planted.child.id().to_string();
     let output = memsight(&["heap", "snapshot", &pid, "-o", &file]);
     let errors = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(3) {
+    if output.status.code() == Some(3) || errors.contains("seccomp") {
         println!("skipped: {errors}");
         return None;
     }
