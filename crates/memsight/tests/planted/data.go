@@ -300,7 +300,8 @@ func plantSizes(n int) {
 	})
 	// Its type is not known: only a number in it is pointed to.
 	plant("main.interior", "", func() { interior = &newItem(1).price })
-	plant("main.largeNoscan", "[]uint8", func() { largeNoscan = make([]byte, 3<<20) })
+	// So large that the threads the runtime may start (5 KB each) do not matter to the total.
+	plant("main.largeNoscan", "[]uint8", func() { largeNoscan = make([]byte, 48<<20) })
 	plant("main.largePointers", "main.item", func() {
 		largePointers = make([]*item, 100000)
 		copy(largePointers[99000:], newItems(1000))
