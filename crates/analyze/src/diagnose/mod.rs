@@ -180,7 +180,9 @@ pub fn is_heap_leak(diagnosis: &Diagnosis) -> bool {
 }
 
 fn is_likely_leak(finding: &Finding) -> bool {
-    finding.kind == FindingKind::HeapLeak && finding.confidence.0 >= 0.5
+    // Short evidence leaves much doubt, which the graphs are to take away.
+    const LIKELY: f64 = 0.3;
+    finding.kind == FindingKind::HeapLeak && finding.confidence.0 >= LIKELY
 }
 
 /// Adds to the findings about a leaking heap what two object graphs of it told.
