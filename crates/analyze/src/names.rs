@@ -40,12 +40,12 @@ pub fn nearest<'n>(
     near.into_iter().take(count).map(|(_, name)| name).collect()
 }
 
-fn fold(name: &str) -> Vec<char> {
+pub(crate) fn fold(name: &str) -> Vec<char> {
     name.chars().take(LETTERS_MAX).flat_map(char::to_lowercase).collect()
 }
 
 /// Levenshtein's distance, if it is at most `max`.
-fn distance(a: &[char], b: &[char], max: usize) -> Option<usize> {
+pub(crate) fn distance(a: &[char], b: &[char], max: usize) -> Option<usize> {
     if a.len().abs_diff(b.len()) > max {
         return None;
     }

@@ -5,6 +5,8 @@
 
 use model::GoVersion;
 
+use crate::goruntime::RuntimeLayout;
+
 /// Offsets in bytes on 64-bit Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -76,7 +78,7 @@ impl Layout {
             24 => (1, 2, 3, 6),
             _ => (2, 3, 4, 7),
         };
-        let status = if matches!(minor, 23 | 24) { 152 } else { 144 };
+        let runtime = RuntimeLayout::of(version);
         Layout {
             minor,
             nelems: if minor == 21 { 56 } else { 50 },
@@ -93,7 +95,7 @@ impl Layout {
             arenas: if minor == 21 { 65944 } else { 66008 },
             etypes: if minor >= 27 { 312 } else { 304 },
             rodata: if minor >= 27 { 336 } else { 312 },
-            gofunc: if minor >= 27 { 344 } else { 320 },
+            gofunc: runtime.gofunc,
             gcdatamask,
             next_module,
             special_kind: if minor >= 24 { 16 } else { 10 },
@@ -103,9 +105,9 @@ impl Layout {
             kind_profile,
             kind_cleanup,
             sched_ctxt: 80,
-            syscall_sp: if minor >= 25 { 104 } else { 112 },
-            status,
-            goid: status + 8,
+            syscall_sp: runtime.syscall_sp as u64,
+            status: runtime.status as u64,
+            goid: runtime.goid as u64,
             g_m: 48,
             procid: if minor >= 25 { 64 } else { 72 },
             defer_heap: u64::from(minor == 21),

@@ -8,7 +8,7 @@ use model::GoVersion;
 
 /// Offsets in bytes, all of linux/amd64 and linux/arm64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// runtime.mstats
     pub(super) stacks_sys: u64,
     pub(super) numgc: u64,
@@ -18,19 +18,19 @@ pub(super) struct Layout {
     /// runtime.g
     pub(super) g_size: usize,
     pub(super) sched_bp: usize,
-    pub(super) syscall_sp: usize,
-    pub(super) status: usize,
-    pub(super) goid: usize,
+    pub(crate) syscall_sp: usize,
+    pub(crate) status: usize,
+    pub(crate) goid: usize,
     pub(super) gopc: usize,
     pub(super) startpc: usize,
     /// runtime.moduledata
-    pub(super) gofunc: u64,
+    pub(crate) gofunc: u64,
     /// abi.FuncIDWrapper: the last of a list that grew (internal/abi/symtab.go).
     pub(super) wrapper_id: u8,
 }
 
 impl Layout {
-    pub(super) fn of(version: GoVersion) -> Layout {
+    pub(crate) fn of(version: GoVersion) -> Layout {
         let minor = version.minor;
         // 1.25 dropped a word of heapStatsDelta from each of its three copies.
         let delta_size = if minor >= 25 { 1168 } else { 1176 };

@@ -4,6 +4,7 @@ use super::QueryError;
 use super::lexer::{Token, lex};
 use super::syntax::{Aggregate, Column, Expr, Item, Operator, Summing, Syntax};
 use super::value::Value;
+use crate::names::{distance, fold};
 use crate::pprof::regexp::Pattern;
 
 /// Expressions nest no deeper.
@@ -471,30 +472,13 @@ fn find<'t, T>(table: &'t [(&str, T)], name: &str) -> Option<&'t (&'t str, T)> {
 
 /// A hint at the known name that differs least.
 fn nearest(name: &str, known: &[&str]) -> String {
-    let name = name.to_ascii_lowercase();
-    let best = known.iter().map(|known| (distance(&name, known), known)).min();
+    let name = fold(name);
+    let from = |known: &&str| distance(&name, &fold(known), usize::MAX).unwrap_or(usize::MAX);
+    let best = known.iter().map(|known| (from(known), known)).min();
     match best {
         Some((distance, best)) if distance <= 2.max(best.len() / 3) => {
             format!("; did you mean `{best}`?")
         }
         _ => format!("; there are {}", known.join(", ")),
     }
-}
-
-/// Letters to add, drop or change.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (index, from) in a.chars().take(64).enumerate() {
-        let mut before = index;
-        let mut left = index + 1;
-        let mut next = vec![left];
-        for (to, above) in b.iter().zip(row.iter().skip(1)) {
-            left = (before + usize::from(from != *to)).min(above + 1).min(left + 1);
-            before = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
