@@ -11,20 +11,20 @@
 #![expect(clippy::indexing_slicing, reason = "parents and arcs are numbers of the same search")]
 
 use super::NONE;
+use super::arcs::Arcs;
 
 /// Immediate dominators, all by search number; the root's is 0.
 ///
-/// Takes the parents and the other arcs of a depth-first search. Needs 12.25 bytes a node
-/// and the arcs.
-pub(super) fn immediate_dominators(parent: Vec<u32>, mut arcs: Vec<u64>) -> Vec<u32> {
-    arcs.sort_unstable();
+/// Takes the parents and the other arcs of a depth-first search. Needs 12.4 bytes a node
+/// and 4.1 an arc.
+pub(super) fn immediate_dominators(parent: Vec<u32>, mut arcs: Arcs) -> Vec<u32> {
     let shape = Shape::of(&parent);
     let mut semi = parent.clone();
     let mut forest = Forest { ancestor: parent, label: semi.clone() };
     for node in (1..semi.len() as u32).rev() {
         let mut best = semi[node as usize];
-        while let Some(source) = arcs.pop_if(|arc| (*arc >> 32) as u32 == node) {
-            best = best.min(forest.least(source as u32, node));
+        while let Some(source) = arcs.next_source() {
+            best = best.min(forest.least(source, node));
         }
         semi[node as usize] = best;
         forest.label[node as usize] = best;

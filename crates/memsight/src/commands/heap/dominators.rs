@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use analyze::heap::tree::{self, Limits};
 use analyze::heap::{Node, select};
-use model::HeapGraph;
 use render::heap::tree::{text, value};
 use render::paint::Paint;
 
-use super::source::Heap;
+use super::source::{Heap, Opened};
 use super::{dominators, not_found};
 use crate::args::heap::{DominatorsArgs, DominatorsBy};
 use crate::failure::Failure;
@@ -22,7 +21,7 @@ pub(crate) fn run(args: &DominatorsArgs, paint: Paint) -> Result<ExitCode, Failu
     })
 }
 
-fn shown(graph: &HeapGraph<'_>, args: &DominatorsArgs, paint: Paint) -> Result<String, Failure> {
+fn shown(graph: &Opened<'_>, args: &DominatorsArgs, paint: Paint) -> Result<String, Failure> {
     let under = match &args.under {
         Some(name) => select::node(graph, name).map_err(|error| not_found(&error))?,
         None => Node::Root,

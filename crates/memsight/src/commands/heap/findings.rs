@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use analyze::heap::Dominators;
 use analyze::heap::diff::{Side, diff, path_changes};
 use analyze::heap::leaks::{LeakOptions, leaks};
 use analyze::heap::paths::Paths;
@@ -12,7 +13,7 @@ use render::heap::leaks::Growth;
 use render::paint::Paint;
 
 use super::dominators;
-use super::source::Heap;
+use super::source::{Heap, Opened};
 use crate::args::TableArgs;
 use crate::args::heap::{HeapDiffArgs, HeapDiffBy, LeaksArgs, WasteArgs};
 use crate::failure::{Exit, Failure};
@@ -28,36 +29,35 @@ const GROWN_OBJECTS: usize = 50;
 pub(crate) fn leaks_of(args: &LeaksArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let heap = Heap::open(&args.heap)?;
     let Some(base) = &args.base else {
-        return heap.with(|graph| suspects(graph, None, args, paint));
+        return heap.with(|graph| suspects(graph, &dominators(graph), None, args, paint));
     };
     Heap::open_named(base)?.with(|before| {
         heap.with(|graph| {
-            let growth = growth(before, graph);
-            suspects(graph, Some(&growth), args, paint)
+            let dominators = dominators(graph);
+            let growth = growth(before, Side { graph, dominators: &dominators });
+            suspects(graph, &dominators, Some(&growth), args, paint)
         })
     })
 }
 
-fn growth(before: &HeapGraph<'_>, after: &HeapGraph<'_>) -> Growth {
-    let dominators = [before, after].map(dominators);
-    let [first, second] = &dominators;
-    let side = |graph, dominators| Side { graph, dominators };
-    let diff = diff(side(before, first), side(after, second), GROWN_OBJECTS);
+fn growth(before: &Opened<'_>, after: Side<'_>) -> Growth {
+    let dominators = dominators(before);
+    let diff = diff(Side { graph: before, dominators: &dominators }, after, GROWN_OBJECTS);
     let mut progress = Progress::new();
     progress.show("paths to what grew");
-    let paths = path_changes(before, after, &diff, GROWN_TYPES, GROWN_PATHS);
+    let paths = path_changes(before, after.graph, &diff, GROWN_TYPES, GROWN_PATHS);
     Growth { diff, paths }
 }
 
 fn suspects(
     graph: &HeapGraph<'_>,
+    dominators: &Dominators,
     growth: Option<&Growth>,
     args: &LeaksArgs,
     paint: Paint,
 ) -> Result<ExitCode, Failure> {
     let options = LeakOptions { share_min: args.min / 100.0, ..LeakOptions::default() };
-    let dominators = dominators(graph);
-    let found = leaks(graph, &dominators, &Paths::of(graph), &options);
+    let found = leaks(graph, dominators, &Paths::of(graph), &options);
     print(match args.json {
         true => format!("{:#}\n", render::heap::leaks::value(graph, &found, growth, args.n)),
         false => render::heap::leaks::text(graph, &found, growth, args.n, paint),
@@ -91,14 +91,13 @@ pub(crate) fn diff_of(args: &HeapDiffArgs) -> Result<ExitCode, Failure> {
 }
 
 fn print_diff(
-    before: &HeapGraph<'_>,
-    after: &HeapGraph<'_>,
+    before: &Opened<'_>,
+    after: &Opened<'_>,
     args: &HeapDiffArgs,
 ) -> Result<ExitCode, Failure> {
-    let dominators = [before, after].map(dominators);
-    let [first, second] = &dominators;
+    let (first, second) = (dominators(before), dominators(after));
     let side = |graph, dominators| Side { graph, dominators };
-    let found = diff(side(before, first), side(after, second), GROWN_OBJECTS);
+    let found = diff(side(before, &first), side(after, &second), GROWN_OBJECTS);
     let by = match args.by {
         HeapDiffBy::Type => By::Type,
         HeapDiffBy::Root => By::Root,

@@ -15,9 +15,9 @@ use std::process::ExitCode;
 
 use analyze::heap::Dominators;
 use analyze::heap::select::SelectError;
-use model::HeapGraph;
 use render::paint::Paint;
 use render::quantity::count;
+use source::Opened;
 
 use crate::args::heap::HeapCommand;
 use crate::failure::Failure;
@@ -43,10 +43,10 @@ pub(crate) fn run(command: &HeapCommand, paint: Paint) -> Result<ExitCode, Failu
 }
 
 /// Computes the dominators; says so on a terminal, because it can take seconds.
-fn dominators(graph: &HeapGraph<'_>) -> Dominators {
+fn dominators(heap: &Opened<'_>) -> Dominators {
     let mut progress = Progress::new();
-    progress.show(&format!("what {} objects retain", count(graph.len() as u64)));
-    Dominators::of(graph)
+    progress.show(&format!("what {} objects retain", count(heap.len() as u64)));
+    Dominators::of_mapped(heap, || heap.release())
 }
 
 /// What was not found, with names like it.

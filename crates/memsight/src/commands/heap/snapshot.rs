@@ -26,7 +26,7 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<ExitCode, Failure> {
         // A source that keeps contents must not pass them on unasked.
         if args.contents == KeptContents::None && !graph.contents.object.is_empty() {
             let contents = Contents::default();
-            return write(&HeapGraph { contents, ..graph.clone() }, args);
+            return write(&HeapGraph { contents, ..(**graph).clone() }, args);
         }
         write(graph, args)
     })

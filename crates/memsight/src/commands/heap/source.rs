@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Deref;
 use std::path::Path;
 
 use anyhow::Context;
@@ -31,6 +32,28 @@ pub(crate) enum Heap {
     },
     /// A graph made from something else.
     Read(Box<HeapGraph<'static>>),
+}
+
+/// The graph of a heap, for as long as that is open.
+pub(crate) struct Opened<'h> {
+    graph: &'h HeapGraph<'h>,
+    /// The file the graph lies in.
+    image: Option<&'h Image>,
+}
+
+impl Opened<'_> {
+    /// Gives the file's pages back; what is looked at again is read again.
+    pub(crate) fn release(&self) {
+        self.image.inspect(|image| image.release());
+    }
+}
+
+impl<'h> Deref for Opened<'h> {
+    type Target = HeapGraph<'h>;
+
+    fn deref(&self) -> &HeapGraph<'h> {
+        self.graph
+    }
 }
 
 /// Kinds of files that hold a heap, or are taken for one.
@@ -134,10 +157,10 @@ impl Heap {
     /// Calls `work` with the graph.
     pub(crate) fn with<T>(
         &self,
-        work: impl FnOnce(&HeapGraph<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Opened<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         match self {
-            Heap::Read(graph) => work(graph),
+            Heap::Read(graph) => work(&Opened { graph, image: None }),
             Heap::Mapped { name, image } => {
                 let mut progress = Progress::new();
                 progress.show(&format!("{name}: comparing checksums"));
@@ -146,7 +169,7 @@ impl Heap {
                 // Checksums want every byte once; questions want few of them.
                 image.release();
                 drop(progress);
-                work(&graph)
+                work(&Opened { graph: &graph, image: Some(image) })
             }
         }
     }

@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use analyze::heap::histogram::{Grouping, Row};
 use analyze::heap::{histogram, roots, summary};
-use model::HeapGraph;
 use render::heap::histogram::Shown;
 use render::heap::roots::Wanted;
 use render::paint::Paint;
 
 use super::dominators;
-use super::source::Heap;
+use super::source::{Heap, Opened};
 use crate::args::TableArgs;
 use crate::args::heap::{HistogramArgs, HistogramBy, HistogramSort, RootsArgs, SummaryArgs};
 use crate::failure::Failure;
@@ -85,7 +84,7 @@ pub(crate) fn roots(args: &RootsArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn roots_shown(graph: &HeapGraph<'_>, args: &RootsArgs, wanted: Wanted<'_>) -> String {
+fn roots_shown(graph: &Opened<'_>, args: &RootsArgs, wanted: Wanted<'_>) -> String {
     let dominators = dominators(graph);
     let roots = roots::roots(graph, &dominators);
     match args.table {

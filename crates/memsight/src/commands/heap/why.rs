@@ -6,12 +6,11 @@ use analyze::heap::paths::{Paths, Referrers, weak_referrers};
 use analyze::heap::retained::retained_by_all;
 use analyze::heap::select::{Named, Selection, select};
 use analyze::heap::{Node, Retained};
-use model::HeapGraph;
 use model::heap::ObjectId;
 use render::heap::why::{Many, One, many_text, many_value, one_text, one_value};
 use render::paint::Paint;
 
-use super::source::Heap;
+use super::source::{Heap, Opened};
 use super::{dominators, not_found};
 use crate::args::heap::WhyArgs;
 use crate::failure::Failure;
@@ -56,7 +55,7 @@ fn limit(args: &WhyArgs) -> usize {
     if args.n == 0 { usize::MAX } else { args.n }
 }
 
-fn one(graph: &HeapGraph<'_>, args: &WhyArgs, object: ObjectId, offset: u64) -> One {
+fn one(graph: &Opened<'_>, args: &WhyArgs, object: ObjectId, offset: u64) -> One {
     let dominators = dominators(graph);
     let node = Node::Object(object);
     let retained = dominators.is_reachable(node).then(|| dominators.retained(node));
@@ -74,7 +73,7 @@ fn one(graph: &HeapGraph<'_>, args: &WhyArgs, object: ObjectId, offset: u64) -> 
     One { object, offset, retained, paths, weak }
 }
 
-fn many(graph: &HeapGraph<'_>, args: &WhyArgs, selection: Selection) -> Many {
+fn many(graph: &Opened<'_>, args: &WhyArgs, selection: Selection) -> Many {
     let dominators = dominators(graph);
     let nodes: Vec<Node> = selection.objects.iter().copied().map(Node::Object).collect();
     let retained = retained_by_all(&dominators, &nodes);
