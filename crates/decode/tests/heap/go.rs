@@ -7,8 +7,8 @@ use std::process::Command;
 use decode::heapdump::{HeapDump, read};
 use model::heap::{HolderKind, ObjectId};
 
-use crate::dominators;
 use crate::peers;
+use crate::reach::reachable;
 
 /// The Go toolchains at hand: their names and their `go`.
 fn toolchains() -> Vec<(String, PathBuf)> {
@@ -53,7 +53,7 @@ fn all_objects_are_those_the_runtime_counts() {
         assert_eq!(graph.warnings, Vec::<String>::new(), "{name}");
         let mut bytes = 0;
         graph.objects.each_size(|_, size| bytes += size);
-        let reachable = dominators::reachable(&dominators::targets(graph));
+        let reachable = reachable(graph);
         let reachable = (0..graph.len() as u32).filter(|object| reachable[*object as usize]);
         let live: u64 = reachable.map(|object| graph.objects.bytes(ObjectId(object))).sum();
         let version = &graph.source.runtime;

@@ -1,4 +1,4 @@
-//! Programs that are not ours: the JDK, VisualVM's heap library, hprof-slurp.
+//! Programs that are not ours: the JDK, VisualVM's heap library, hprof-slurp, hprof-analyzer.
 
 use std::collections::HashMap;
 use std::fs;
@@ -34,7 +34,7 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
 
 /// Compiles a program that lies beside this file.
 pub(crate) fn compile(name: &str, into: &Path, class_path: &str) -> bool {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/heap").join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decode/tests/heap").join(name);
     let mut command = Command::new("javac");
     command.args(["-nowarn", "-cp", class_path, "-d"]).arg(into).arg(source);
     match command.output() {
@@ -109,47 +109,4 @@ fn java_name(name: &str) -> String {
         _ => &element[1..element.len() - 1],
     };
     element.replace("/0x", "+0x") + &"[]".repeat(dimensions)
-}
-
-/// What VisualVM's library makes of an object.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) is_class: bool,
-    pub(crate) bytes: u64,
-    pub(crate) retained: u64,
-    pub(crate) before: u64,
-    #[expect(dead_code, reason = "printed where a comparison fails")]
-    pub(crate) class: String,
-}
-
-/// All objects as VisualVM's library sees them, by id; `None` where it cannot be had.
-pub(crate) fn visualvm(dump: &Path) -> Option<HashMap<u64, Seen>> {
-    let jar = peer("visualvm")?;
-    let folder = folder(&format!("visualvm-{}", dump.parent()?.file_name()?.to_str()?));
-    if !compile("Retained.java", &folder, jar.to_str()?) {
-        return None;
-    }
-    let class_path = format!("{}:{}", jar.display(), folder.display());
-    let copy = folder.join("heap.hprof");
-    fs::copy(dump, &copy).expect("copy of the dump");
-    let list = folder.join("objects");
-    let mut command = Command::new("java");
-    command.args(["-Xmx1g", "-cp", &class_path, "Retained"]).arg(copy).arg(&list);
-    let output = command.output().expect("java beside javac");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = fs::read_to_string(list).expect("list of objects");
-    let mut seen = HashMap::new();
-    for line in text.lines() {
-        let words: Vec<&str> = line.splitn(6, ' ').collect();
-        let number = |at: usize| words[at].parse::<u64>().expect("number");
-        let object = Seen {
-            is_class: words[0] == "C",
-            bytes: number(2),
-            retained: number(3),
-            before: number(4),
-            class: words[5].to_owned(),
-        };
-        seen.insert(number(1), object);
-    }
-    Some(seen)
 }

@@ -1,15 +1,14 @@
 //! Dumps of a real virtual machine.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use decode::hprof::{Options, Statics, read};
 use model::HeapGraph;
-use model::heap::{FillKind, HolderKind, ObjectId};
+use model::heap::{FillKind, HolderKind};
 
-use crate::dominators::{self, Graph};
 use crate::peers::{self, JavaDump};
 
 /// A dump with references of 32 bits, the same for all tests.
@@ -80,107 +79,6 @@ fn histogram_with_wide_alignment() {
     let options = ["-XX:+UseSerialGC", "-XX:ObjectAlignmentInBytes=16"];
     let Some(dump) = peers::java_dump("alignment", &options) else { return };
     check_histogram("alignment", &dump);
-}
-
-/// The graph as VisualVM builds it: without what classes point to beside their loaders and
-/// static fields, with each class behind the first instance that was found of it.
-fn as_visualvm_sees_it(
-    graph: &HeapGraph<'_>,
-    seen: &std::collections::HashMap<u64, peers::Seen>,
-) -> Graph {
-    let objects = graph.len();
-    let address = |object: usize| graph.objects.address(ObjectId(object as u32)).expect("one").0;
-    let mut targets = vec![Vec::new(); objects + 1];
-    for (object, targets) in targets.iter_mut().enumerate().take(objects) {
-        let id = ObjectId(object as u32);
-        let heap_type = graph.heap_type(graph.type_of(id)).expect("a type");
-        let fields = graph.fields_of(heap_type);
-        for (slot, target) in graph.edges.of(id) {
-            let at = fields.partition_point(|field| field.offset < u64::from(slot));
-            let field = fields.get(at).filter(|field| field.offset == u64::from(slot));
-            let name = field.map_or("", |field| graph.strings.get(field.name));
-            let is_left_out = ["<super>", "<signers>", "<protectionDomain>", "<class>"];
-            if !is_left_out.contains(&name) && slot != u32::MAX {
-                targets.push(target.0);
-            }
-        }
-    }
-    for (from, _, to) in &graph.weak {
-        if seen.get(&address(from.index())).is_some_and(|object| object.is_class) {
-            targets[from.index()].push(to.0);
-        }
-    }
-    for pointer in &graph.root_pointers {
-        targets[objects].push(pointer.target.0);
-    }
-    let find = |id: u64| graph.objects.find(model::Addr(id)).filter(|found| found.1 == 0);
-    for (id, object) in seen.iter().filter(|(_, object)| object.is_class) {
-        if let (Some((class, _)), Some((before, _))) = (find(*id), find(object.before))
-            && class != before
-        {
-            targets[before.index()].push(class.0);
-        }
-    }
-    // References that hold nothing, and those of objects that nothing reaches, count in its
-    // dominators, though not for what is reachable.
-    let reachable = dominators::reachable(&targets);
-    for (from, _, to) in graph.weak.iter().filter(|weak| reachable[weak.2.index()]) {
-        let from = if reachable[from.index()] { from.index() } else { objects };
-        targets[from].push(to.0);
-    }
-    for object in (0..objects).filter(|object| !reachable[*object]) {
-        for target in targets[object].clone() {
-            if reachable[target as usize] {
-                targets[objects].push(target);
-            }
-        }
-    }
-    // It does not count class objects.
-    let bytes = (0..objects).map(|object| {
-        seen.get(&address(object)).filter(|object| !object.is_class).map_or(0, |seen| seen.bytes)
-    });
-    Graph { targets, bytes: bytes.chain([0]).collect() }
-}
-
-#[test]
-fn retained_sizes_are_those_of_visualvm() {
-    let Some(dump) = narrow() else { return };
-    let Some(seen) = peers::visualvm(&dump.file) else { return };
-    let ours = load(&dump.file, Statics::Classes);
-    let objects: HashSet<u64> = (0..ours.len() as u32)
-        .map(|object| ours.objects.address(ObjectId(object)).expect("one").0)
-        .collect();
-    assert_eq!(objects, seen.keys().copied().collect::<HashSet<u64>>());
-    let graph = as_visualvm_sees_it(&ours, &seen);
-    let idom = dominators::immediate(&graph);
-    let retained = dominators::retained(&graph, &idom);
-    // It loses what class objects retain on the way up, so whoever dominates one is left out.
-    let mut dominates_class = vec![false; graph.targets.len()];
-    for (object, _) in idom.iter().enumerate().take(ours.len()) {
-        let address = ours.objects.address(ObjectId(object as u32)).expect("one").0;
-        let mut next = object as u32;
-        while seen[&address].is_class && next != u32::MAX && !dominates_class[next as usize] {
-            dominates_class[next as usize] = true;
-            next = idom[next as usize];
-        }
-    }
-    let (mut compared, mut large, mut differing) = (0, 0, Vec::new());
-    for object in 0..ours.len() {
-        let address = ours.objects.address(ObjectId(object as u32)).expect("one").0;
-        if dominates_class[object] {
-            continue;
-        }
-        let theirs = &seen[&address];
-        if retained[object] != theirs.retained {
-            differing.push(format!("{address:#x} {theirs:?} {}", retained[object]));
-        }
-        compared += 1;
-        large += u32::from(theirs.retained > 10_000);
-    }
-    let few = &differing[..differing.len().min(20)];
-    assert!(differing.is_empty(), "{} of {compared}: {few:#?}", differing.len());
-    println!("{compared} of {} retained sizes are equal, {large} above 10 kB", ours.len());
-    assert!(compared * 10 > ours.len() * 9 && large > 10, "{compared} {large}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is written is read by others as the same graph.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,6 @@ use decode::hprof::{Options, Statics, read, write};
 use model::HeapGraph;
 use model::heap::{ObjectId, TypeKind};
 
-use crate::dominators::{self, Graph};
 use crate::peers;
 
 /// The graph of a Go program, written as a heap dump.
@@ -68,20 +67,6 @@ fn sizes(graph: &HeapGraph<'_>, does_add_up: bool) -> Vec<u64> {
     objects().map(size).collect()
 }
 
-/// Retained sizes of all objects that something reaches, by address.
-fn retained(graph: &HeapGraph<'_>, bytes: Vec<u64>) -> HashMap<u64, u64> {
-    let targets = dominators::targets(graph);
-    let reachable = dominators::reachable(&targets);
-    let bytes = bytes.into_iter().chain([0]).collect();
-    let graph_of_bytes = Graph { targets, bytes };
-    let idom = dominators::immediate(&graph_of_bytes);
-    let retained = dominators::retained(&graph_of_bytes, &idom);
-    (0..graph.len())
-        .filter(|object| reachable[*object])
-        .map(|object| (address(graph, object), retained[object]))
-        .collect()
-}
-
 #[test]
 fn reading_again_gives_the_same_graph() {
     let Some(Exported { graph, file }) = exported() else { return };
@@ -123,36 +108,6 @@ fn reading_again_gives_the_same_graph() {
 }
 
 #[test]
-fn visualvm_finds_the_same_retained_sizes() {
-    let Some(Exported { graph, file }) = exported() else { return };
-    let Some(seen) = peers::visualvm(file) else { return };
-    // This version may add up fields or take the size it is given.
-    let small = (0..graph.len()).find(|object| {
-        let id = ObjectId(*object as u32);
-        graph.objects.bytes(id) == 16 && graph.edges.targets(id).len() == 2
-    });
-    let small = address(graph, small.expect("a string of a pair"));
-    let does_add_up = seen[&small].bytes != 16;
-    compare(graph, &seen, &retained(graph, sizes(graph, does_add_up)));
-}
-
-fn compare(graph: &HeapGraph<'_>, seen: &HashMap<u64, peers::Seen>, expected: &HashMap<u64, u64>) {
-    let mut differing = Vec::new();
-    let mut large = 0;
-    for (at, retained) in expected {
-        let theirs = &seen[at];
-        large += u32::from(*retained > 100_000);
-        if theirs.retained != *retained {
-            differing.push(format!("{at:#x} {retained} {theirs:?}"));
-        }
-    }
-    println!("{} retained sizes, {large} above 100 kB, {} differ", expected.len(), differing.len());
-    let few = &differing[..differing.len().min(10)];
-    assert!(differing.is_empty(), "{} of {}: {few:#?}", differing.len(), expected.len());
-    assert!(expected.len() * 100 > graph.len() * 99 && large > 3, "{large}");
-}
-
-#[test]
 fn hprof_slurp_counts_the_same_objects() {
     let Some(Exported { graph, file }) = exported() else { return };
     let Some(slurp) = peers::peer("hprof-slurp") else { return };
@@ -181,53 +136,4 @@ fn hprof_slurp_counts_the_same_objects() {
     }
     let threads = graph.goroutines.len() as u64;
     assert_eq!(theirs.get("java.lang.Thread"), Some(&threads));
-}
-
-/// hprof-analyzer tells no addresses with retained sizes and does not list arrays, so the
-/// sizes of the instances of each class are compared as sorted lists.
-#[test]
-fn hprof_analyzer_finds_the_same_retained_sizes() {
-    let Some(Exported { graph, file }) = exported() else { return };
-    let Some(analyzer) = peers::peer("hprof-analyzer") else { return };
-    let report = file.with_extension("analyzer.json");
-    let query = "SELECT classof(x), @usedHeapSize, @retainedHeapSize \
-                 FROM INSTANCEOF java.lang.Object x";
-    let mut command = Command::new(analyzer);
-    command.arg(file).arg(&report).args(["--query", query]);
-    let output = command.output().expect("hprof-analyzer");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report = fs::read(report).expect("its report");
-    let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
-    let mut theirs: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for row in report["queries"][0]["rows"].as_array().expect("rows") {
-        let class = row[0]["v"].as_str().expect("a class");
-        // Classes of one type differ by size alone.
-        let class = class.split(" (").next().unwrap_or(class);
-        let retained = row[2]["v"].as_u64().expect("a size");
-        theirs.entry(class.to_owned()).or_default().push(retained);
-    }
-    let expected = retained(graph, sizes(graph, true));
-    let mut ours: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    let mut unreachable: HashMap<String, usize> = HashMap::new();
-    for object in 0..graph.len() {
-        let id = ObjectId(object as u32);
-        if graph.objects.bytes(id) > 4096 {
-            continue;
-        }
-        let class = graph.type_name(graph.type_of(id)).to_owned();
-        match expected.get(&address(graph, object)) {
-            Some(retained) => ours.entry(class).or_default().push(*retained),
-            // It lists these, too.
-            None => *unreachable.entry(class).or_default() += 1,
-        }
-    }
-    assert!(ours.len() > 20 && unreachable.values().sum::<usize>() < 10);
-    for (class, retained) in &ours {
-        let theirs = theirs.get_mut(class).expect("each class is there");
-        for size in retained {
-            let found = theirs.iter().position(|theirs| theirs == size);
-            theirs.swap_remove(found.unwrap_or_else(|| panic!("{class}: nothing retains {size}")));
-        }
-        assert_eq!(theirs.len(), unreachable.get(class).copied().unwrap_or(0), "{class}");
-    }
 }

@@ -10,5 +10,6 @@ mod planted;
 mod pprof;
 mod profiles;
 mod remote;
+mod retained;
 mod serve;
 mod support;

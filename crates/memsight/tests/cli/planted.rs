@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{memsight, stdout};
 
 /// The program of planted structures; it ends when its standard input closes.
-struct Planted {
+pub(crate) struct Planted {
     child: Child,
     _stdin: ChildStdin,
     plantings: Vec<Value>,
@@ -25,7 +25,7 @@ impl Drop for Planted {
     }
 }
 
-fn build(dir: &Path, flags: &[&str]) -> PathBuf {
+pub(crate) fn build(dir: &Path, flags: &[&str]) -> PathBuf {
     let program = dir.join("planted");
     let mut go = Command::new("go");
     go.args(["build", "-o"]).arg(&program).args(flags).arg(".");
@@ -34,7 +34,7 @@ fn build(dir: &Path, flags: &[&str]) -> PathBuf {
     program
 }
 
-fn start(program: &Path) -> Planted {
+pub(crate) fn start(program: &Path) -> Planted {
     let mut command = Command::new(program);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -47,7 +47,7 @@ fn start(program: &Path) -> Planted {
 }
 
 /// Takes a snapshot; `None` when this machine does not let us trace.
-fn snapshot(planted: &Planted, dir: &Path) -> Option<String> {
+pub(crate) fn snapshot(planted: &Planted, dir: &Path) -> Option<String> {
     let file = dir.join("planted.heap").display().to_string();
     let pid = planted.child.id().to_string();
     let output = memsight(&["heap", "snapshot", &pid, "-o", &file]);
