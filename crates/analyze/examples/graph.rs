@@ -139,6 +139,7 @@ fn finish(objects: usize, edges: Edges<'static>, roots: &[u32]) -> HeapGraph<'st
         first: vec![0, objects as u32].into(),
         word: vec![0, words as u32].into(),
         allocated: allocated.into(),
+        ..Spans::default()
     };
     let holder = Holder {
         kind: HolderKind::Global,

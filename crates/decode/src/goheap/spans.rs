@@ -29,6 +29,8 @@ pub(super) struct Span<'a> {
     pub(super) specials: u64,
     /// The span's memory.
     pub(super) bytes: Cow<'a, [u8]>,
+    /// A processor allocates from it.
+    pub(super) is_cached: bool,
     /// The last 128 bytes of the page hold mark bits.
     pub(super) has_inline_marks: bool,
 }
@@ -191,10 +193,17 @@ impl<'a> Reader<'a, '_> {
             is_large,
             large_type: if has_large_type { bytes.u64(layout.large_type)? } else { 0 },
             specials: bytes.u64(layout.specials)?,
+            is_cached: self.is_cached(bytes),
             // What is not there cannot be asked for; it also bounds the index of pages.
             bytes: self.memory.joined(Addr(base), size)?,
             has_inline_marks: self.has_inline_marks(base, elem),
         })
+    }
+
+    /// Whether a processor's cache holds the span: since before the sweep, or swept.
+    fn is_cached(&self, bytes: Bytes<'_>) -> bool {
+        let ahead = bytes.u32(self.layout.sweepgen).unwrap_or(0).wrapping_sub(self.sweepgen);
+        matches!(ahead, 1 | 3)
     }
 
     /// Whether the span's mark bits lie in its page: a bit a page since 1.25.
@@ -288,6 +297,9 @@ impl<'a> Reader<'a, '_> {
             columns.first.to_mut().push(first);
             columns.word.to_mut().push(word);
             columns.allocated.to_mut().extend(bits);
+            columns.sizes.span_bytes.to_mut().push(span.pages * PAGE);
+            columns.sizes.slots.to_mut().push(span.slots);
+            columns.sizes.is_cached.to_mut().push(u8::from(span.is_cached));
             table.in_use_bytes += span.pages * PAGE;
             table.spans.push(span);
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use model::heap::{
     AllocatedAt, Contents, Edges, Extents, Field, Fill, HeapGoroutine, HeapSource, HeapType,
-    Holder, HolderId, Listed, ObjectId, Objects, RootPointer, Spans, Texts, TypeId,
+    Holder, HolderId, Listed, ObjectId, Objects, RootPointer, SpanSizes, Spans, Texts, TypeId,
 };
 use model::{Frame, HeapGraph, StrId, StringTable, Timestamp};
 
@@ -174,6 +174,11 @@ fn objects<'a>(from: &Columns<'a>) -> Result<Objects<'a>> {
             first: from.numbers("spans.first")?,
             word: from.numbers("spans.word")?,
             allocated: from.numbers("spans.allocated")?,
+            sizes: SpanSizes {
+                span_bytes: optional(from, "spans.bytes")?,
+                slots: optional(from, "spans.slots")?,
+                is_cached: optional(from, "spans.is_cached")?,
+            },
         }));
     }
     let (address, bytes) = (from.numbers("listed.address")?, from.numbers("listed.bytes")?);

@@ -121,7 +121,10 @@ fn objects(objects: &Objects<'_>, to: &mut Writer<'_, impl io::Write>) -> io::Re
             to.column("spans.is_noscan", &spans.is_noscan)?;
             to.column("spans.first", &spans.first)?;
             to.column("spans.word", &spans.word)?;
-            to.column("spans.allocated", &spans.allocated)
+            to.column("spans.allocated", &spans.allocated)?;
+            to.column("spans.bytes", &spans.sizes.span_bytes)?;
+            to.column("spans.slots", &spans.sizes.slots)?;
+            to.column("spans.is_cached", &spans.sizes.is_cached)
         }
         Objects::Listed(listed) => {
             to.column("listed.address", &listed.address)?;

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 pub use edges::Edges;
 pub use facts::{AllocatedAt, Contents, Extents, Fill, FillKind, Texts};
-pub use objects::{Listed, Objects, Spans};
+pub use objects::{Listed, Objects, SpanSizes, Spans};
 pub use roots::{HeapGoroutine, Holder, HolderId, HolderKind, RootPointer};
 pub use types::{Field, HeapType, TypeId, TypeKind};
 

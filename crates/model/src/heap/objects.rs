@@ -34,6 +34,53 @@ pub struct Spans<'a> {
     pub word: Column<'a, u32>,
     /// A bit a slot: it holds an object.
     pub allocated: Column<'a, u64>,
+    /// How large spans are; files of earlier versions do not tell.
+    pub sizes: SpanSizes<'a>,
+}
+
+/// How large each span is: a column is either empty, and nothing is known, or as long as
+/// the list of spans.
+#[derive(Clone, Debug, Default)]
+pub struct SpanSizes<'a> {
+    /// Bytes of memory of each span.
+    pub span_bytes: Column<'a, u64>,
+    /// Slots of each span; what is behind the last is too small for another, or holds the
+    /// runtime's own bits.
+    pub slots: Column<'a, u32>,
+    /// 1 where a processor was taking slots at the moment of the snapshot.
+    pub is_cached: Column<'a, u8>,
+}
+
+impl SpanSizes<'_> {
+    /// Whether sizes are known.
+    pub fn is_known(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    fn check(&self, spans: &Spans<'_>) -> bool {
+        let count = spans.base.len();
+        if self.slots.is_empty() && self.span_bytes.is_empty() && self.is_cached.is_empty() {
+            return true;
+        }
+        let is_large_enough = |span: usize| -> bool {
+            let slots = self.slots.get(span).copied().map_or(0, u64::from);
+            let slot_bytes = spans.slot_bytes.get(span).copied().unwrap_or(0);
+            let bytes = self.span_bytes.get(span).copied().unwrap_or(0);
+            let base = spans.base.get(span).copied().unwrap_or(0);
+            let words = spans.words(span);
+            let last = words.iter().rposition(|word| *word != 0);
+            let used = last
+                .and_then(|last| Some((last, words.get(last)?)))
+                .map_or(0, |found| found.0 as u64 * 64 + 64 - u64::from(found.1.leading_zeros()));
+            used <= slots
+                && slots.checked_mul(slot_bytes).is_some_and(|all| all <= bytes)
+                && base.checked_add(bytes).is_some()
+        };
+        self.slots.len() == count
+            && self.span_bytes.len() == count
+            && self.is_cached.len() == count
+            && (0..count).all(is_large_enough)
+    }
 }
 
 /// Objects with an address and a size of their own.
@@ -46,6 +93,22 @@ pub struct Listed<'a> {
 }
 
 impl Spans<'_> {
+    /// How many spans there are.
+    pub fn len(&self) -> usize {
+        self.base.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.base.is_empty()
+    }
+
+    /// Ids of the objects of a span.
+    pub fn objects_of(&self, span: usize) -> std::ops::Range<u32> {
+        let first = |index: usize| self.first.get(index).copied().unwrap_or(0);
+        first(span)..first(span + 1)
+    }
+
     fn span_of(&self, object: ObjectId) -> usize {
         self.first.partition_point(|first| *first <= object.0).saturating_sub(1)
     }
@@ -123,6 +186,7 @@ impl Spans<'_> {
             && self.first.last().map(|count| *count as usize) == Some(objects)
             && self.base.is_sorted_by(|a, b| a < b)
             && (0..spans).all(|span| counts_fit(span) && lies_below(span))
+            && self.sizes.check(self)
     }
 }
 
@@ -198,7 +262,7 @@ impl Objects<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Objects, Spans};
+    use super::{Objects, SpanSizes, Spans};
     use crate::heap::ObjectId;
     use crate::units::Addr;
 
@@ -213,7 +277,32 @@ mod tests {
             first: vec![0, 46, 47].into(),
             word: vec![0, 2, 3].into(),
             allocated: vec![word(0), word(64), 1].into(),
+            sizes: SpanSizes::default(),
         })
+    }
+
+    #[test]
+    fn spans_hold_their_slots() {
+        let check = |slots: [u32; 2], span_bytes: [u64; 2], expected| {
+            let Objects::Spans(mut spans) = spans() else { unreachable!("these are spans") };
+            spans.sizes = SpanSizes {
+                slots: slots.to_vec().into(),
+                span_bytes: span_bytes.to_vec().into(),
+                is_cached: vec![0, 1].into(),
+            };
+            assert_eq!(Objects::Spans(spans).check(47), expected, "{slots:?} {span_bytes:?}");
+        };
+        check([70, 1], [8192, 106_496], true);
+        // The last object lies at slot 68.
+        check([69, 1], [8192, 106_496], true);
+        check([68, 1], [8192, 106_496], false);
+        check([171, 1], [8192, 106_496], false);
+        check([170, 1], [8192, 99_999], false);
+        check([170, 1], [8192, u64::MAX], false);
+        let Objects::Spans(mut spans) = spans() else { unreachable!("these are spans") };
+        assert!(!spans.sizes.is_known());
+        spans.sizes.slots = vec![170, 1].into();
+        assert!(!Objects::Spans(spans).check(47), "columns belong together");
     }
 
     #[test]

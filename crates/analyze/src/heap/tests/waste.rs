@@ -140,6 +140,7 @@ fn slots_are_larger_than_values() {
         first: vec![0, 5].into(),
         word: vec![0, 1].into(),
         allocated: vec![0b11111].into(),
+        ..Spans::default()
     });
     assert_eq!(graph.check(), Ok(()));
     let found = find(&graph);
