@@ -158,6 +158,8 @@ fn check_types(graph: &HeapGraph<'_>, what: &str) {
     let minor = graph.source.runtime.trim_start_matches("go1.");
     let minor: u32 = minor.split(['.', '-']).next().unwrap().parse().unwrap();
     let vast = u64::from(minor >= 24);
+    // Held by an interface: known in any binary. sync.Map is a trie since 1.24.
+    let entries = if minor >= 24 { 50 } else { 0 };
     let always = [
         ("main.sizable", 10),
         ("main.middling", 10),
@@ -165,6 +167,9 @@ fn check_types(graph: &HeapGraph<'_>, what: &str) {
         ("main.square", 100),
         ("[]main.order", 1),
         ("main.item", 1000),
+        ("sync.entry[interface {},interface {}]", entries),
+        ("sync.indirect[interface {},interface {}]", entries / 50),
+        ("[]sync.poolLocal", 1),
     ];
     // These are known from the types of variables.
     let with_debug = [
@@ -173,6 +178,10 @@ fn check_types(graph: &HeapGraph<'_>, what: &str) {
         ("main.counter", 1),
         ("map[string]*main.order", 1),
         ("chan *main.item", 1),
+        ("sync.entry[interface {},interface {}]", entries * 3),
+        ("[]sync.poolLocal", 4),
+        ("sync.poolChainElt", 4),
+        ("[]sync.eface", 4),
     ];
     let has_debug = graph.warnings.iter().all(|warning| !warning.contains("debug information"));
     let has_headers = minor >= 22;

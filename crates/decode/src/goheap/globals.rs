@@ -2,11 +2,13 @@
 
 use model::heap::{HolderId, HolderKind};
 
-use super::names::Names;
+use super::names::{Global, Names};
 use super::pointers::each_masked;
 use super::roots::Roots;
 use super::typetable::TypeTable;
 use super::{Reader, Seed};
+use crate::bytes::Bytes;
+use crate::symbols::variables::TypeKind;
 
 impl<'a> Reader<'a, '_> {
     /// The variables of all modules, by the masks the collector scans them with.
@@ -18,6 +20,7 @@ impl<'a> Reader<'a, '_> {
     ) -> Vec<Seed> {
         let bias = self.input.attached.bias.0;
         let mut seeds = Vec::new();
+        let statics = self.statics(names);
         for (index, module) in self.modules.iter().enumerate() {
             // Names are known of the program itself; plugins' files are not at hand.
             let is_main = index == 0;
@@ -35,7 +38,8 @@ impl<'a> Reader<'a, '_> {
                         return;
                     }
                     let linked = addr.checked_sub(bias).filter(|_| is_main);
-                    let global = linked.and_then(|addr| names.global(addr));
+                    let global = linked
+                        .and_then(|addr| names.global(addr).or_else(|| static_at(&statics, addr)));
                     let Some(global) = global else {
                         let name = types.strings.intern(&format!("global {addr:#x}"));
                         let holder = roots.holder(HolderKind::Global, name);
@@ -63,4 +67,43 @@ impl<'a> Reader<'a, '_> {
         }
         seeds
     }
+    /// What variables point to that has no name itself: the compiler lays out `&T{}` of a
+    /// variable's declaration beside it. It goes by the variable's name, at link-time
+    /// addresses, in their order.
+    fn statics(&self, names: &Names<'_>) -> Vec<Global> {
+        let bias = self.input.attached.bias.0;
+        let (Some(debug), Some(module)) = (self.debug, self.modules.first()) else {
+            return Vec::new();
+        };
+        let word = |addr: u64| {
+            let region = module.regions.iter().find(|region| region.has(addr))?;
+            Bytes(&region.bytes).u64(usize::try_from(addr - region.start).ok()?)
+        };
+        let mut found: Vec<Global> = Vec::new();
+        for variable in debug.globals().all() {
+            let TypeKind::Pointer(Some(to)) = debug.get(variable.type_id).kind else { continue };
+            let value = variable.addr.0.checked_add(bias).and_then(word).unwrap_or(0);
+            let (start, bytes) = (value.wrapping_sub(bias), debug.get(to).bytes);
+            let is_static = module.regions.iter().any(|region| region.has(value));
+            if is_static && bytes > 0 && names.global(start).is_none() {
+                let (end, name) = (start.saturating_add(bytes), variable.name.clone());
+                found.push(Global { start, end, name, of: Some(to) });
+            }
+        }
+        found.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
+        let mut end = 0;
+        found.retain(|global| {
+            let is_apart = global.start >= end;
+            if is_apart {
+                end = global.end;
+            }
+            is_apart
+        });
+        found
+    }
+}
+
+fn static_at(statics: &[Global], addr: u64) -> Option<Global> {
+    let index = statics.partition_point(|global| global.start <= addr).checked_sub(1)?;
+    statics.get(index).filter(|global| addr < global.end).cloned()
 }

@@ -7,6 +7,7 @@
 
 mod globals;
 mod gotype;
+mod hidden;
 mod layout;
 mod modules;
 mod names;

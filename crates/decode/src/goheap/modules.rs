@@ -19,6 +19,12 @@ pub(super) struct Region<'a> {
     pub(super) mask: &'a [u8],
 }
 
+impl Region<'_> {
+    pub(super) fn has(&self, addr: u64) -> bool {
+        addr.checked_sub(self.start).is_some_and(|offset| offset < self.bytes.len() as u64)
+    }
+}
+
 /// A module's tables, at run-time addresses.
 #[derive(Clone)]
 pub(super) struct Module<'a> {

@@ -12,6 +12,7 @@ use model::StringTable;
 use model::heap::{Field, HeapType, TypeId, TypeKind};
 
 use super::gotype::{GoType, Types, kind};
+use super::hidden::Hidden;
 use crate::symbols::variables::{self as debug, Variables};
 
 /// What a type is made from.
@@ -35,6 +36,8 @@ pub(super) enum Source {
     Channel(u64),
     /// Parts of a map, by the descriptor of its type.
     Map(MapPart, u64),
+    /// What the standard library keeps behind untyped pointers.
+    Hidden(Hidden),
 }
 
 /// What a map consists of.
@@ -75,6 +78,13 @@ pub(super) enum What {
     Map(TypeId),
     Channel(TypeId),
     Func,
+    /// A pointer to values, and in the next word how many.
+    Counted(TypeId),
+    /// A node of a trie: of one type or the other, as its first byte says.
+    TrieNode {
+        inner: TypeId,
+        entry: TypeId,
+    },
     /// Many values of one type.
     Repeat(u64, TypeId),
 }
@@ -82,7 +92,7 @@ pub(super) enum What {
 /// The types that were made so far.
 pub(super) struct TypeTable<'a, 'm> {
     pub(super) go: Types<'a, 'm>,
-    debug: Option<&'m Variables<'m>>,
+    pub(super) debug: Option<&'m Variables<'m>>,
     pub(super) strings: StringTable,
     pub(super) types: Vec<HeapType>,
     sources: Vec<Source>,
@@ -148,6 +158,11 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         if let Some(id) = self.ids.get(&source) {
             return *id;
         }
+        if let Some(hidden) = self.hidden_of(source) {
+            let id = self.id(Source::Hidden(hidden));
+            self.ids.insert(source, id);
+            return id;
+        }
         // A type takes at least a descriptor's bytes: they are fewer than 2^32.
         let id = TypeId(self.types.len() as u32);
         self.ids.insert(source, id);
@@ -168,6 +183,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             }
             Source::Go(addr) => return self.make_go(addr),
             Source::Debug(id) => return self.make_debug(id),
+            Source::Hidden(hidden) => return self.make_hidden(hidden),
             Source::ArrayOf(elem) => {
                 let name = self.types.get(elem.0 as usize).map(|elem| elem.name);
                 let name = self.strings.get(name.unwrap_or_default());
@@ -233,8 +249,10 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         let Some(found) = self.debug.map(|debug| debug.get(id)) else {
             return HeapType::default();
         };
-        let package = found.name.rsplit_once('.').map_or("", |(package, _)| package);
-        let is_named = !package.contains(['*', '[', ' ', '(']);
+        // Type arguments have packages of their own.
+        let generic = found.name.split_once('[').map_or(found.name.as_str(), |(name, _)| name);
+        let package = generic.rsplit_once('.').map_or("", |(package, _)| package);
+        let is_named = !package.contains(['*', ' ', '(']);
         let package = self.strings.intern(if is_named { package } else { "" });
         let name = self.strings.intern(&found.name);
         let (kind, bytes, element) = match &found.kind {
@@ -268,8 +286,10 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                 self.capture_parts(pc, &mut parts);
                 0
             }
+            Source::Hidden(hidden) => self.hidden_parts(hidden, &mut parts),
             _ => 0,
         };
+        self.link_trie(id, &mut parts);
         let shape = Rc::new(Shape { size, parts });
         self.shapes.insert(id, Rc::clone(&shape));
         shape
@@ -318,9 +338,15 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             let pointer = self.go.elem(&self.go.get(field.of)?)?;
             (pointer.kind == kind::POINTER).then(|| self.go.elem(&pointer))?
         });
+        let is_pool = self.is_pool(found);
         for field in &fields {
             let Some(of) = self.go.get(field.of) else { continue };
             let offset = at.saturating_add(field.offset);
+            let name = self.go.text(field.name).filter(|_| is_pool);
+            if let Some(what) = name.and_then(|name| self.pool_part(name)) {
+                parts.push(Part { offset, what });
+                continue;
+            }
             match hidden {
                 Some(to) if of.kind == kind::UNSAFE_POINTER => {
                     let what = What::Pointer(self.id(Source::Go(to.addr)));
@@ -415,6 +441,12 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                 let hidden = self.hidden(&found.name, fields);
                 for field in fields {
                     let offset = at.saturating_add(field.offset);
+                    if found.name == "sync.Pool"
+                        && let Some(what) = self.pool_part(&field.name)
+                    {
+                        parts.push(Part { offset, what });
+                        continue;
+                    }
                     let is_untyped = |debug: &Variables<'_>| {
                         debug.get(field.type_id).kind == debug::TypeKind::Pointer(None)
                     };
@@ -472,7 +504,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         fields
     }
 
-    fn field(&mut self, offset: u64, name: &str, of: Option<TypeId>) -> Field {
+    pub(super) fn field(&mut self, offset: u64, name: &str, of: Option<TypeId>) -> Field {
         let has_parts = |id: &TypeId| {
             let found = self.types.get(id.0 as usize);
             found.is_some_and(|of| matches!(of.kind, TypeKind::Struct | TypeKind::Array))
@@ -519,6 +551,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                 };
                 captures.iter().map(field).collect()
             }
+            Source::Hidden(hidden) => self.hidden_fields(hidden),
             Source::Channel(_) => vec![self.field(16, "buf", None)],
             Source::Map(MapPart::Header, _) if self.go.minor >= 24 => {
                 vec![self.field(16, "dirPtr", None)]

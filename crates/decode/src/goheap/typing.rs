@@ -286,6 +286,8 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
             _ if pointer == 0 => {}
             What::Pointer(to) => self.point(pointer, to),
             What::Slice(elem) => self.slice(pointer, word(1), word(2), elem),
+            What::Counted(elem) => self.slice(pointer, word(1), word(1), elem),
+            What::TrieNode { inner, entry } => self.trie_node(pointer, inner, entry),
             What::Text => self.text(pointer, word(1)),
             What::Empty => self.dynamic(pointer, word(1)),
             What::Interface => {
@@ -307,6 +309,20 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
                 });
             }
         }
+    }
+
+    /// A node of a trie. Its first byte says whether it is an entry; entries may be of a
+    /// size that is not known.
+    fn trie_node(&mut self, pointer: u64, inner: TypeId, entry: TypeId) {
+        self.start_of(pointer, |found, typing| {
+            let place = Place::from(found);
+            let first = typing.bytes(place).and_then(<[u8]>::first);
+            let id = if first == Some(&0) { inner } else { entry };
+            let bytes = typing.types.bytes(id);
+            if bytes == 0 || typing.span(place).is_some_and(|span| fills(span, bytes)) {
+                typing.set(place, id);
+            }
+        });
     }
 
     fn is_code(&self, pc: u64) -> bool {

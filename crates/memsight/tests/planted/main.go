@@ -63,6 +63,9 @@ func main() {
 	}
 	debug.SetGCPercent(-1)
 	heapAlloc()
+	if !*churn {
+		fillPools()
+	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	if *dump != "" {
@@ -73,8 +76,9 @@ func main() {
 		debug.WriteHeapDump(file.Fd())
 		file.Close()
 	}
-	const line = `{"version":%q,"heap_alloc":%d,"heap_objects":%d,"heap_in_use":%d,"num_gc":%d}`
-	fmt.Printf(line+"\n", runtime.Version(), stats.HeapAlloc, stats.HeapObjects, stats.HeapInuse, stats.NumGC)
+	const line = `{"version":%q,"heap_alloc":%d,"heap_objects":%d,"heap_in_use":%d,"num_gc":%d,"chips":%d,"classes":%s}`
+	classes, _ := json.Marshal(classes(&stats))
+	fmt.Printf(line+"\n", runtime.Version(), stats.HeapAlloc, stats.HeapObjects, stats.HeapInuse, stats.NumGC, len(chips), classes)
 	if *churn {
 		go collect()
 	}
