@@ -7,6 +7,7 @@ mod namespaces;
 mod outputs;
 mod pages;
 mod planted;
+mod planted_waste;
 mod pprof;
 mod profiles;
 mod remote;

@@ -15,7 +15,7 @@ pub(crate) struct Planted {
     child: Child,
     _stdin: ChildStdin,
     plantings: Vec<Value>,
-    stats: Value,
+    pub(crate) stats: Value,
 }
 
 impl Drop for Planted {
@@ -26,8 +26,13 @@ impl Drop for Planted {
 }
 
 pub(crate) fn build(dir: &Path, flags: &[&str]) -> PathBuf {
+    build_with(Path::new("go"), dir, flags)
+}
+
+pub(crate) fn build_with(go: &Path, dir: &Path, flags: &[&str]) -> PathBuf {
     let program = dir.join("planted");
-    let mut go = Command::new("go");
+    let mut go = Command::new(go);
+    go.env("GOTOOLCHAIN", "local").env("GOFLAGS", "");
     go.args(["build", "-o"]).arg(&program).args(flags).arg(".");
     go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planted"));
     assert!(go.status().expect("go is installed").success(), "tests/planted does not build");
@@ -60,12 +65,12 @@ pub(crate) fn snapshot(planted: &Planted, dir: &Path) -> Option<String> {
     Some(file)
 }
 
-fn json(arguments: &[&str]) -> Value {
+pub(crate) fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout(arguments)).unwrap()
 }
 
 /// Sizes beyond 2^53 are texts.
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{value}"))
 }
 

@@ -7,6 +7,7 @@ pub mod leaks;
 pub mod lines;
 pub mod query;
 pub mod roots;
+pub mod spans;
 pub mod summary;
 #[cfg(test)]
 mod tests;

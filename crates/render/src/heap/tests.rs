@@ -7,11 +7,12 @@ use analyze::heap::paths::{Paths, Referrers};
 use analyze::heap::query::{QueryOptions, query};
 use analyze::heap::select::Named;
 use analyze::heap::tree::{Limits, by_node, by_type};
-use analyze::heap::waste::waste;
+use analyze::heap::waste::spans::fragmentation;
+use analyze::heap::waste::{Offender, Waste, WasteKind, WasteRow, waste};
 use analyze::heap::{Dominators, Node, Retained, around, roots, summary};
 use model::heap::{
     Edges, Extents, Fill, FillKind, HeapGraph, HeapType, Holder, HolderId, HolderKind, Listed,
-    ObjectId, Objects, RootPointer, TypeId, TypeKind,
+    ObjectId, Objects, RootPointer, SpanSizes, Spans, TypeId, TypeKind,
 };
 use serde_json::{Value, json};
 
@@ -358,13 +359,89 @@ fn wasted_bytes() {
     );
     assert!(text.contains("  24 of 1,024  main.Order 0x2000\n"), "{text}");
     assert!(text.contains("  3 of 100  main.Order 0x3000\n"), "{text}");
-    let value = super::waste::value(&graph, &all);
+    let value = super::waste::value(&graph, &all, None);
+    assert_eq!(value["fragmentation"], Value::Null);
     let kinds = value["kinds"].as_array().unwrap();
     let spare = kinds.iter().find(|kind| kind["kind"] == "spare-capacity").unwrap();
     assert_eq!(spare["wasted_bytes"], 1000);
     assert_eq!(spare["offenders"][0]["address"], "0x2000");
     assert!(super::waste::table(&all).csv().contains("spare-capacity,"));
     assert_eq!(super::waste::text(&graph, &[], 1, PLAIN), "no waste found\n");
+}
+
+#[test]
+fn pooled_objects_stand_beside_the_middle_one() {
+    let total = Retained { bytes: 3000, objects: 3 };
+    let pools = Waste {
+        kind: WasteKind::Pools,
+        total,
+        offenders: vec![Offender { object: ObjectId(1), wasted_bytes: 2048, used: 476, of: 3 }],
+        fields: vec![WasteRow { name: "main.pool (global)".to_owned(), wasted: total }],
+        types: Vec::new(),
+    };
+    let text = super::waste::text(&graph(), &[pools], 6000, PLAIN);
+    let expected = "
+sync-pools: 2.93 KiB (50.0% of the live heap) in 3 objects
+    WASTED  OBJECTS  WHERE
+  2.93 KiB        3  main.pool (global)
+    WASTED  MEDIAN  OBJECT
+  2.00 KiB   476 B  main.Order 0x2000
+";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+/// Two pages: one with a live and a dead object in seven slots, one where all are dead.
+fn in_spans() -> HeapGraph<'static> {
+    let mut graph = graph();
+    graph.objects = Objects::Spans(Spans {
+        base: vec![0x2000, 0x6000].into(),
+        slot_bytes: vec![1152, 16].into(),
+        is_noscan: vec![1, 1].into(),
+        first: vec![0, 2, 5].into(),
+        word: vec![0, 1, 2].into(),
+        allocated: vec![0b1001, 0b111].into(),
+        sizes: SpanSizes {
+            span_bytes: vec![8192, 8192].into(),
+            slots: vec![7, 4].into(),
+            is_cached: vec![0, 0].into(),
+        },
+    });
+    graph
+}
+
+#[test]
+fn room_in_spans() {
+    let mut graph = in_spans();
+    // The second object is held by nothing.
+    graph.root_pointers.retain(|pointer| pointer.target == ObjectId(0));
+    graph.edges = Edges::empty();
+    (0..5).for_each(|_| graph.edges.end_object());
+    graph.check().unwrap();
+    let found = fragmentation(&graph, &Dominators::of(&graph), 5).unwrap();
+    let text = super::spans::text(&graph, Some(&found), PLAIN);
+    let expected = "
+fragmentation: 13.7 KiB (85.6%) of 16.0 KiB in 2 spans hold no object
+  1.12 KiB live, 1.17 KiB dead and not collected yet, 5.64 KiB in free slots, 8.06 KiB behind the last slot
+   SLOT  SPANS    MEMORY      LIVE      DEAD      FREE     TAILS   FULL  SPARSE  RETURNABLE
+  1,152      1  8.00 KiB  1.12 KiB  1.12 KiB  5.62 KiB     128 B  14.3%       1         0 B
+     16      1  8.00 KiB       0 B      48 B      16 B  7.94 KiB   0.0%       0         0 B
+  1 span (8.00 KiB) at most 25% full, pinned by 1 object; 0 B would go back if those moved together
+    PINNED  SPANS  OBJECTS  BY
+  8.00 KiB      1        1  [2]*main.Order
+";
+    assert_eq!(text, expected);
+    let value = super::waste::value(&graph, &[], Some(&found));
+    let value = &value["fragmentation"];
+    assert_eq!(value["span_bytes"], 16384);
+    assert_eq!(value["dead_bytes"], 1152 + 48);
+    assert_eq!(
+        (&value["classes"][0]["slot_bytes"], &value["classes"][0]["sparse_spans"]),
+        (&json!(1152), &json!(1))
+    );
+    assert_eq!(value["pins"][0]["type"], "[2]*main.Order");
+    assert!(super::spans::text(&graph, None, PLAIN).contains("not known"));
+    // A heap without spans has nothing to say.
+    assert_eq!(super::spans::text(&self::graph(), None, PLAIN), "");
 }
 
 #[test]

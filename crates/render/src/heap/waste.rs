@@ -1,5 +1,6 @@
 //! Waste as tables and as JSON.
 
+use analyze::heap::waste::spans::Fragmentation;
 use analyze::heap::waste::{Offender, Waste, WasteKind, WasteRow};
 use model::{Bytes, HeapGraph};
 use serde_json::{Value, json};
@@ -56,6 +57,7 @@ fn offenders_text(graph: &HeapGraph<'_>, waste: &Waste) -> String {
         let address = graph.objects.address(offender.object).unwrap_or_default();
         let used = match waste.kind {
             WasteKind::DuplicateStrings => count(offender.of),
+            WasteKind::Pools => Bytes(offender.used).to_string(),
             _ => format!("{} of {}", count(offender.used), count(offender.of)),
         };
         let wasted = Bytes(offender.wasted_bytes).to_string();
@@ -67,6 +69,8 @@ fn offenders_text(graph: &HeapGraph<'_>, waste: &Waste) -> String {
 fn used_head(kind: WasteKind) -> &'static str {
     match kind {
         WasteKind::DuplicateStrings => "TIMES",
+        // Of the objects in the same pool, for comparison.
+        WasteKind::Pools => "MEDIAN",
         _ => "USED",
     }
 }
@@ -89,8 +93,8 @@ pub fn table(all: &[Waste]) -> Table {
     table
 }
 
-/// Every kind of waste for programs.
-pub fn value(graph: &HeapGraph<'_>, all: &[Waste]) -> Value {
+/// Every kind of waste for programs, and the spans where they are known.
+pub fn value(graph: &HeapGraph<'_>, all: &[Waste], spans: Option<&Fragmentation>) -> Value {
     let rows = |rows: &[WasteRow], key: &str| -> Vec<Value> {
         let row = |row: &WasteRow| {
             json!({
@@ -120,5 +124,6 @@ pub fn value(graph: &HeapGraph<'_>, all: &[Waste]) -> Value {
             "offenders": waste.offenders.iter().map(offender).collect::<Vec<Value>>(),
         })
     });
-    json!({ "kinds": kinds.collect::<Vec<Value>>() })
+    let kinds: Vec<Value> = kinds.collect();
+    json!({ "kinds": kinds, "fragmentation": spans.map(super::spans::value) })
 }

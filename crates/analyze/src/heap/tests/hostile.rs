@@ -38,7 +38,15 @@ fn absurd(chance: &mut Chance) -> HeapGraph<'static> {
     graph.slot_bytes = any(chance) as u32;
     graph.edges.slot.to_mut().iter_mut().for_each(|slot| *slot = any(chance) as u32);
     let kinds = [TypeKind::Array, TypeKind::Struct, TypeKind::Unknown, TypeKind::Text];
+    // Parts of pools in any order, pointing anywhere.
+    let sync = graph.strings.intern("sync");
+    let parts = ["sync.poolLocal", "sync.poolChainElt", "sync.eface", "sync.Pool"];
+    let parts = parts.map(|name| graph.strings.intern(name));
     for index in 0..graph.types.len() {
+        if chance.below(3) == 0 {
+            graph.types[index].package = sync;
+            graph.types[index].name = parts[chance.below(4) as usize];
+        }
         let element = (chance.below(2) == 0).then_some(model::heap::TypeId(0));
         let found = &mut graph.types[index];
         found.bytes = any(chance);

@@ -4,7 +4,9 @@ mod dominators;
 mod findings;
 mod hostile;
 mod paths;
+mod pools;
 mod query;
+mod spans;
 mod tables;
 mod waste;
 

@@ -118,7 +118,7 @@ impl<'g> Collector<'g> {
     }
 }
 
-fn worst_rows(rows: Vec<(String, Retained)>, limit: usize) -> Vec<WasteRow> {
+pub(super) fn worst_rows(rows: Vec<(String, Retained)>, limit: usize) -> Vec<WasteRow> {
     let mut rows: Vec<WasteRow> =
         rows.into_iter().map(|(name, wasted)| WasteRow { name, wasted }).collect();
     rows.sort_by(|a, b| b.wasted.cmp(&a.wasted).then_with(|| a.name.cmp(&b.name)));

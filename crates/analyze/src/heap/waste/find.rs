@@ -30,6 +30,8 @@ pub(super) fn find(
         WasteKind::EmptyChannels => fills(graph, dominators, FillKind::Channel, 2, found),
         WasteKind::SparseLists => fills(graph, dominators, FillKind::List, 2, found),
         WasteKind::Rounding => rounding(graph, dominators, found),
+        // They have a search of their own.
+        WasteKind::Pools => {}
     }
 }
 

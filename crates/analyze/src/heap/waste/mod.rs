@@ -6,6 +6,8 @@
 
 mod collect;
 mod find;
+mod pools;
+pub mod spans;
 
 use model::heap::{HeapGraph, ObjectId, TypeId};
 
@@ -29,19 +31,23 @@ pub enum WasteKind {
     EmptyChannels,
     /// Lists of which less than half is used.
     SparseLists,
+    /// Objects that wait in a sync.Pool. The collector takes those that were not used
+    /// between two collections; large ones that are used now and then stay for ever.
+    Pools,
     /// What is left of a slot after the values in it.
     Rounding,
 }
 
 impl WasteKind {
     /// All kinds.
-    pub const ALL: [WasteKind; 7] = [
+    pub const ALL: [WasteKind; 8] = [
         WasteKind::DuplicateStrings,
         WasteKind::PinnedArrays,
         WasteKind::SpareCapacity,
         WasteKind::SparseMaps,
         WasteKind::EmptyChannels,
         WasteKind::SparseLists,
+        WasteKind::Pools,
         WasteKind::Rounding,
     ];
 
@@ -54,6 +60,7 @@ impl WasteKind {
             WasteKind::SparseMaps => "sparse-maps",
             WasteKind::EmptyChannels => "empty-channels",
             WasteKind::SparseLists => "sparse-lists",
+            WasteKind::Pools => "sync-pools",
             WasteKind::Rounding => "size-class-rounding",
         }
     }
@@ -66,9 +73,10 @@ pub struct Offender {
     pub object: ObjectId,
     /// Bytes wasted.
     pub wasted_bytes: u64,
-    /// Bytes, elements or equal texts that are used ...
+    /// Bytes, elements or equal texts that are used ...; in a pool, what the middle one of
+    /// its objects retains.
     pub used: u64,
-    /// ... of this many.
+    /// ... of this many; in a pool, of how many objects.
     pub of: u64,
 }
 
@@ -91,7 +99,8 @@ pub struct Waste {
     /// The worst objects, worst first.
     pub offenders: Vec<Offender>,
     /// Waste by the field that points to the object, worst first; each object counts for
-    /// the first field that does. Not told for rounding.
+    /// the first field that does. Of pools, by the variable or field that is the pool. Not
+    /// told for rounding.
     pub fields: Vec<WasteRow>,
     /// Waste by the object's type, worst first.
     pub types: Vec<WasteRow>,
@@ -105,9 +114,15 @@ pub struct Waste {
 pub fn waste(graph: &HeapGraph<'_>, dominators: &Dominators, limit: usize) -> Vec<Waste> {
     let mut found = Vec::new();
     for kind in WasteKind::ALL {
-        let mut collector = Collector::new(graph, limit, kind != WasteKind::Rounding);
-        find::find(graph, dominators, kind, &mut collector);
-        let waste = collector.finish(kind);
+        let with_fields = !matches!(kind, WasteKind::Rounding | WasteKind::Pools);
+        let mut collector = Collector::new(graph, limit, with_fields);
+        let waste = if kind == WasteKind::Pools {
+            let fields = pools::find(graph, dominators, &mut collector);
+            Waste { fields: collect::worst_rows(fields, limit), ..collector.finish(kind) }
+        } else {
+            find::find(graph, dominators, kind, &mut collector);
+            collector.finish(kind)
+        };
         if waste.total.bytes > 0 {
             found.push(waste);
         }

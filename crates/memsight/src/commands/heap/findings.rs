@@ -6,6 +6,7 @@ use analyze::heap::Dominators;
 use analyze::heap::diff::{Side, diff, path_changes};
 use analyze::heap::leaks::{LeakOptions, leaks};
 use analyze::heap::paths::Paths;
+use analyze::heap::waste::spans::fragmentation;
 use analyze::heap::waste::waste;
 use model::HeapGraph;
 use render::heap::diff::By;
@@ -72,13 +73,17 @@ pub(crate) fn waste_of(args: &WasteArgs, paint: Paint) -> Result<ExitCode, Failu
         let dominators = dominators(graph);
         let limit = if args.n == 0 { usize::MAX } else { args.n };
         let all = waste(graph, &dominators, limit);
+        let spans = fragmentation(graph, &dominators, limit);
         let live = dominators.reachable().bytes;
         print(match args {
             WasteArgs { json: true, .. } => {
-                format!("{:#}\n", render::heap::waste::value(graph, &all))
+                format!("{:#}\n", render::heap::waste::value(graph, &all, spans.as_ref()))
             }
             WasteArgs { csv: true, .. } => render::heap::waste::table(&all).csv(),
-            _ => render::heap::waste::text(graph, &all, live, paint),
+            _ => {
+                let waste = render::heap::waste::text(graph, &all, live, paint);
+                waste + &render::heap::spans::text(graph, spans.as_ref(), paint)
+            }
         })?;
         Ok(ExitCode::SUCCESS)
     })
