@@ -8,24 +8,23 @@
 //! A core file that is truncated while it is open ends this process (SIGBUS).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use decode::compress;
 use decode::elf;
+use decode::goheap::Library;
 use decode::goruntime::{Attached, Bias, Binary, MemoryImage, ThreadRegisters};
 use decode::procfs::Mapping;
 use model::{Addr, Bytes};
 
 use crate::error::CaptureError;
 use crate::image::Image;
+use crate::libraries::{FILES_MAX, Part, Place, open_elf};
 use crate::program::Program;
 use crate::scratch;
-
-/// Files beyond this many are not looked for; a Go program maps a handful.
-const FILES_MAX: usize = 1024;
 
 /// What a compressed core may inflate to: address space, not disk, as zeros take none.
 const INFLATED_BYTES_MAX: u64 = 8 << 40;
@@ -50,6 +49,7 @@ pub struct Core {
     path: String,
     bytes: Image,
     files: Files,
+    places: Vec<Place>,
     binary: Binary,
     attached: Attached,
 }
@@ -82,6 +82,7 @@ impl Core {
         }
         let attached = binary.attach(exe, bias, &image).map_err(|error| bad(error.to_string()))?;
         let (mappings, auxv) = (core.mappings(), core.auxv.to_vec());
+        let places = places(&core);
         let elf::core::Core { threads, pid, command, .. } = core;
         drop(image);
         Ok(Core {
@@ -95,6 +96,7 @@ impl Core {
             path: path.display().to_string(),
             bytes,
             files,
+            places,
             binary,
             attached,
         })
@@ -116,6 +118,7 @@ impl Core {
             binary: &self.binary,
             attached: &self.attached,
             exe: self.files.exe.as_ref(),
+            libraries: self.places.iter().map(|place| self.files.library(place)).collect(),
             image: self.image(),
             threads: &self.threads,
             mappings: &self.mappings,
@@ -161,6 +164,10 @@ impl Files {
         Ok((Files { exe, exe_name, libraries }, path))
     }
 
+    fn library<'m>(&'m self, place: &'m Place) -> Library<'m> {
+        place.library(self.libraries.get(&place.path).map(Image::as_ref))
+    }
+
     /// The memory, and how many bytes of it are nowhere.
     fn memory<'a>(&'a self, core: &elf::core::Core<'a>, bias: Bias) -> (MemoryImage<'a>, u64) {
         let bytes = |path: &str| match self.exe_name.as_deref() == Some(path) {
@@ -168,52 +175,67 @@ impl Files {
             false => self.libraries.get(path).map(Image::as_ref),
         };
         let (mut ranges, missing) = core.memory(bytes);
-        let left_out = self.left_out(&ranges, bias);
-        ranges.extend(left_out);
-        (MemoryImage::new(ranges), missing)
-    }
-
-    /// What of the executable nobody can write and the core does not even mention: gdb leaves
-    /// out whole mappings, the constants with the function table and the types among them.
-    fn left_out(&self, held: &[(Addr, &[u8])], bias: Bias) -> Vec<(Addr, &[u8])> {
-        let Ok(elf) = elf::Elf::parse(self.exe.as_ref()) else { return Vec::new() };
         let end = |range: &(Addr, &[u8])| range.0.0.saturating_add(range.1.len() as u64);
-        let mut held: Vec<(u64, u64)> =
-            held.iter().map(|range| (range.0.0, end(range))).filter(|(a, b)| a < b).collect();
+        let held = ranges.iter().map(|range| (range.0.0, end(range))).filter(|(a, b)| a < b);
+        let mut held: Vec<(u64, u64)> = held.collect();
         held.sort_unstable();
-        let mut left_out = Vec::new();
-        for segment in elf.segments().iter().filter(|segment| !segment.is_writable) {
-            let start = segment.addr.0.wrapping_add(bias.0);
-            let last = start.saturating_add(segment.file_size);
-            let mut at = start;
-            for (from, to) in held.iter().copied().chain([(last, last)]) {
-                let until = from.min(last);
-                if until > at {
-                    left_out.push((Addr(at), self.bytes_of(segment, at - start, until - at)));
-                }
-                at = at.max(to);
-            }
+        ranges.extend(left_out(self.exe.as_ref(), bias, &held));
+        for (name, library) in &self.libraries {
+            let Some(start) = core.start_of(name) else { continue };
+            let bytes = library.as_ref();
+            let first = elf::Elf::parse(bytes).map(|elf| first_load(&elf)).unwrap_or_default();
+            ranges.extend(left_out(bytes, Bias(start.0.wrapping_sub(first)), &held));
         }
-        left_out
-    }
-
-    fn bytes_of(&self, segment: &elf::Segment, skip: u64, len: u64) -> &[u8] {
-        let start = segment.offset.checked_add(skip).and_then(|start| usize::try_from(start).ok());
-        let tail = start.and_then(|start| self.exe.as_ref().get(start..)).unwrap_or(&[]);
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(tail.len());
-        tail.get(..len).unwrap_or(&[])
+        (MemoryImage::new(ranges), missing)
     }
 }
 
-/// Maps an ELF file. The path may come from the core: nothing is opened that could block
-/// or act when it is.
-fn open_elf(path: &str) -> io::Result<Image> {
-    let other = || io::Error::new(io::ErrorKind::InvalidInput, "not an ELF file");
-    if !fs::metadata(path)?.is_file() {
-        return Err(other());
+fn first_load(elf: &elf::Elf<'_>) -> u64 {
+    elf.segments().iter().map(|segment| segment.addr.0 & !0xfff).min().unwrap_or(0)
+}
+
+/// What of a file nobody can write and the core does not even mention: gdb leaves out whole
+/// mappings, the constants with the function table and the types among them. `held` is what
+/// the core has, in address order.
+fn left_out<'a>(file: &'a [u8], bias: Bias, held: &[(u64, u64)]) -> Vec<(Addr, &'a [u8])> {
+    let Ok(elf) = elf::Elf::parse(file) else { return Vec::new() };
+    let mut left_out = Vec::new();
+    for segment in elf.segments().iter().filter(|segment| !segment.is_writable) {
+        let start = segment.addr.0.wrapping_add(bias.0);
+        let last = start.saturating_add(segment.file_size);
+        let before = held.partition_point(|(from, _)| *from <= start).saturating_sub(1);
+        let near = held.get(before..).unwrap_or(&[]).iter().copied();
+        let mut at = start;
+        for (from, to) in near.take_while(|(from, _)| *from < last).chain([(last, last)]) {
+            let until = from.min(last);
+            if until > at {
+                left_out.push((Addr(at), bytes_of(file, segment, at - start, until - at)));
+            }
+            at = at.max(to);
+        }
     }
-    let image = Image::open(path)?;
-    if image.as_ref().starts_with(b"\x7fELF") { Ok(image) } else { Err(other()) }
+    left_out
+}
+
+fn bytes_of<'a>(file: &'a [u8], segment: &elf::Segment, skip: u64, len: u64) -> &'a [u8] {
+    let start = segment.offset.checked_add(skip).and_then(|start| usize::try_from(start).ok());
+    let tail = start.and_then(|start| file.get(start..)).unwrap_or(&[]);
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(tail.len());
+    tail.get(..len).unwrap_or(&[])
+}
+
+/// The files that were mapped. Debuggers leave out parts that nobody could write, so that
+/// segments do not tell which held code.
+fn places(core: &elf::core::Core<'_>) -> Vec<Place> {
+    let mut files: Vec<_> = core.files.iter().collect();
+    files.sort_by_key(|file| file.start);
+    Place::all(files.into_iter().map(|file| Part {
+        start: file.start.0,
+        end: file.end.0,
+        offset: file.offset,
+        path: &file.path,
+        is_code: true,
+    }))
 }
 
 /// Where the executable was loaded: its first page less the address it was linked for.

@@ -21,6 +21,7 @@ impl Program<'_> {
             attached: self.attached,
             file: self.exe,
             debug_file: None,
+            libraries: &self.libraries,
             image: &self.image,
             threads: self.threads,
             contents,

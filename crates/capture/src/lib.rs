@@ -11,6 +11,7 @@ pub mod find;
 mod graph;
 pub mod http;
 mod image;
+mod libraries;
 mod live;
 mod memory;
 pub mod profiling;

@@ -214,6 +214,7 @@ impl ProcessTarget {
             binary: &self.binary,
             attached: &self.attached,
             exe: self.image.as_ref(),
+            libraries: frozen.libraries(),
             image: frozen.image(),
             threads: &frozen.threads,
             mappings: &frozen.mappings,

@@ -1,6 +1,7 @@
 //! A Go program whose memory is at hand: what the heap decoder needs, from a snapshot or
 //! from a core file.
 
+use decode::goheap::Library;
 use decode::goruntime::{Attached, Binary, MemoryImage, Process, RuntimeError, ThreadRegisters};
 use decode::procfs::Mapping;
 
@@ -13,6 +14,8 @@ pub struct Program<'a> {
     pub attached: &'a Attached,
     /// The executable's bytes.
     pub exe: &'a [u8],
+    /// Shared objects it has mapped, its plugins among them.
+    pub libraries: Vec<Library<'a>>,
     /// The memory.
     pub image: MemoryImage<'a>,
     /// The registers of every thread, where they are known.

@@ -54,6 +54,22 @@ fn build(go: &Path, dir: &Path, flags: &[&str], experiment: &str) -> PathBuf {
     out
 }
 
+/// A program with C and a plugin; `None` where there is no C compiler.
+fn build_foreign(dir: &Path, out: &str, flags: &[&str], package: &str) -> Option<PathBuf> {
+    let cc = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    if Command::new(&cc).arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("skipped: no C compiler ({cc}), which cgo and plugins need");
+        return None;
+    }
+    let out = dir.join(out);
+    let mut command = Command::new("go");
+    command.args(["build", "-o"]).arg(&out).args(flags).arg(package);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../memsight/tests/foreign"));
+    command.env("CGO_ENABLED", "1").env("GOFLAGS", "");
+    assert!(command.status().unwrap().success(), "go build {flags:?} {package}");
+    Some(out)
+}
+
 fn start(program: &Path, arguments: &[&str]) -> Planted {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -333,6 +349,43 @@ fn a_collection_that_runs_changes_nothing() {
     }
 }
 
+/// A plugin's file may be another one by now, or none: no variable gets a wrong name.
+#[test]
+fn a_file_that_is_not_the_one_that_was_loaded_names_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = |out, flag| build_foreign(dir.path(), out, &["-buildmode=plugin", flag], "./plug");
+    let Some(program) = build_foreign(dir.path(), "foreign", &[], ".") else { return };
+    let (loaded, other) = (plugin("plug.so", "-v").unwrap(), plugin("new.so", "-gcflags=-l"));
+    let planted = start(&program, &[loaded.to_str().unwrap()]);
+    let target = ProcessTarget::attach(planted.child.id()).unwrap();
+    let Ok(frozen) = target.freeze(&Options::default(), &mut |_, _| {}) else {
+        println!("skipped: this machine does not let us take a process's memory");
+        return;
+    };
+    let mut program = target.program(&frozen);
+    let (own, other) = (std::fs::read(&loaded).unwrap(), std::fs::read(other.unwrap()).unwrap());
+    let cut = &own[..own.len() / 2];
+    for (file, is_right) in
+        [(Some(&own[..]), true), (Some(&other), false), (Some(cut), false), (None, false)]
+    {
+        for library in &mut program.libraries {
+            library.file = file.filter(|_| library.path.ends_with("/plug.so"));
+        }
+        let graph = program.object_graph(Keep::Nothing).unwrap();
+        graph.check().unwrap();
+        let (_, bytes, _) = totals(&graph);
+        assert!(bytes.abs_diff(planted.heap_alloc) < 8 << 10, "{bytes} {}", planted.heap_alloc);
+        let is_named = names(&graph, HolderKind::Global).contains(&"foreign/plug.cache");
+        assert_eq!(is_named, is_right, "{:?}", graph.warnings);
+        let is_refused =
+            graph.warnings.iter().any(|text| text.starts_with("plug.so was not found"));
+        assert_eq!(is_refused, !is_right, "{:?}", graph.warnings);
+        let of_plugin = |holder: &&Holder| graph.strings.get(holder.place) == "plug.so";
+        let unnamed = graph.holders.iter().filter(of_plugin).count();
+        assert_eq!(unnamed > 5, !is_right, "{unnamed}");
+    }
+}
+
 /// Memory as it may be found in a damaged core: the runtime's own tables say anything.
 #[test]
 fn damaged_memory_gives_a_partial_answer_or_an_error() {
@@ -377,6 +430,7 @@ fn damaged_memory_gives_a_partial_answer_or_an_error() {
             attached: program.attached,
             file: program.exe,
             debug_file: None,
+            libraries: &program.libraries,
             image: &image,
             threads: program.threads,
             contents: Keep::All,

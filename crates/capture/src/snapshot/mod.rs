@@ -41,11 +41,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use decode::elf::core::thread_registers;
+use decode::goheap::Library;
 use decode::goruntime::{MemoryImage, ThreadRegisters};
 use decode::procfs::Mapping;
 use model::{Addr, Timestamp};
 
 use crate::error::CaptureError;
+use crate::libraries::Libraries;
 use crate::{scratch, signals};
 use copy::Copied;
 use link::{FailureKind, Order, Released, Report, Work};
@@ -139,6 +141,7 @@ pub struct Frozen {
     /// What did not go as it should.
     pub warnings: Vec<String>,
     copied: Copied,
+    libraries: Libraries,
 }
 
 impl Frozen {
@@ -154,6 +157,11 @@ impl Frozen {
             (range.start, from..from.saturating_add(range.len as usize))
         });
         MemoryImage::of_file(self.copied.image.as_ref(), parts.collect())
+    }
+
+    /// The shared objects that were mapped.
+    pub(crate) fn libraries(&self) -> Vec<Library<'_>> {
+        self.libraries.list()
     }
 
     /// The ranges of the memory, in address order.
@@ -263,6 +271,7 @@ fn frozen(pid: u32, method: Method, copied: Copied) -> Frozen {
         unreadable_bytes: copied.unreadable_bytes,
         left_out_bytes: copied.left_out_bytes,
         warnings,
+        libraries: Libraries::of_process(pid, &copied.mappings),
         copied,
     }
 }

@@ -2,6 +2,7 @@
 
 use model::heap::{HolderId, HolderKind};
 
+use super::files::DebugType;
 use super::names::{Global, Names};
 use super::pointers::each_masked;
 use super::roots::Roots;
@@ -18,12 +19,9 @@ impl<'a> Reader<'a, '_> {
         types: &mut TypeTable<'a, '_>,
         names: &Names<'_>,
     ) -> Vec<Seed> {
-        let bias = self.input.attached.bias.0;
         let mut seeds = Vec::new();
         let statics = self.statics(names);
         for (index, module) in self.modules.iter().enumerate() {
-            // Names are known of the program itself; plugins' files are not at hand.
-            let is_main = index == 0;
             for region in &module.regions {
                 let mut current: Option<(u64, u64, HolderId)> = None;
                 each_masked(&region.bytes, region.mask, |offset, value| {
@@ -37,18 +35,20 @@ impl<'a> Reader<'a, '_> {
                         roots.point(holder, addr - start, value);
                         return;
                     }
-                    let linked = addr.checked_sub(bias).filter(|_| is_main);
-                    let global = linked
-                        .and_then(|addr| names.global(addr).or_else(|| static_at(&statics, addr)));
-                    let Some(global) = global else {
+                    let global = names.global(index, addr);
+                    let Some(global) = global.or_else(|| static_at(&statics, addr)) else {
                         let name = types.strings.intern(&format!("global {addr:#x}"));
+                        let place = types.strings.intern(names.file(index));
                         let holder = roots.holder(HolderKind::Global, name);
                         roots.point(holder, 0, value);
+                        if let Some(holder) = roots.holders.last_mut() {
+                            holder.place = place;
+                        }
                         return;
                     };
                     let name = types.strings.intern(&global.name);
                     let holder = roots.holder(HolderKind::Global, name);
-                    let (start, end) = (global.start + bias, global.end.saturating_add(bias));
+                    let (start, end) = (global.start, global.end);
                     current = Some((start, end, holder));
                     roots.point(holder, addr - start, value);
                     let of = global.of.and_then(|of| types.of_debug(of));
@@ -67,27 +67,30 @@ impl<'a> Reader<'a, '_> {
         }
         seeds
     }
+
     /// What variables point to that has no name itself: the compiler lays out `&T{}` of a
-    /// variable's declaration beside it. It goes by the variable's name, at link-time
-    /// addresses, in their order.
+    /// variable's declaration beside it. It goes by the variable's name; in the order of
+    /// addresses.
     fn statics(&self, names: &Names<'_>) -> Vec<Global> {
-        let bias = self.input.attached.bias.0;
-        let (Some(debug), Some(module)) = (self.debug, self.modules.first()) else {
-            return Vec::new();
-        };
-        let word = |addr: u64| {
-            let region = module.regions.iter().find(|region| region.has(addr))?;
-            Bytes(&region.bytes).u64(usize::try_from(addr - region.start).ok()?)
-        };
         let mut found: Vec<Global> = Vec::new();
-        for variable in debug.globals().all() {
-            let TypeKind::Pointer(Some(to)) = debug.get(variable.type_id).kind else { continue };
-            let value = variable.addr.0.checked_add(bias).and_then(word).unwrap_or(0);
-            let (start, bytes) = (value.wrapping_sub(bias), debug.get(to).bytes);
-            let is_static = module.regions.iter().any(|region| region.has(value));
-            if is_static && bytes > 0 && names.global(start).is_none() {
-                let (end, name) = (start.saturating_add(bytes), variable.name.clone());
-                found.push(Global { start, end, name, of: Some(to) });
+        for (index, (file, module)) in self.files.iter().zip(self.modules).enumerate() {
+            let Some(debug) = &file.debug else { continue };
+            let word = |addr: u64| {
+                let region = module.regions.iter().find(|region| region.has(addr))?;
+                Bytes(&region.bytes).u64(usize::try_from(addr - region.start).ok()?)
+            };
+            for variable in debug.globals().all() {
+                let TypeKind::Pointer(Some(id)) = debug.get(variable.type_id).kind else {
+                    continue;
+                };
+                let start = variable.addr.0.checked_add(file.bias).and_then(word).unwrap_or(0);
+                let bytes = debug.get(id).bytes;
+                let is_static = module.regions.iter().any(|region| region.has(start));
+                if is_static && bytes > 0 && names.global(index, start).is_none() {
+                    let (end, name) = (start.saturating_add(bytes), variable.name.clone());
+                    let of = Some(DebugType { module: index, id });
+                    found.push(Global { start, end, name, of });
+                }
             }
         }
         found.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));

@@ -38,6 +38,8 @@ pub(super) struct GoType {
     pub(super) size: u64,
     /// Bytes of the prefix that can hold pointers.
     pub(super) ptr_bytes: u64,
+    /// Of its identity; equal types of several modules have the same.
+    pub(super) hash: u32,
     pub(super) kind: u8,
     /// A value of it is stored in an interface's word itself.
     pub(super) is_direct: bool,
@@ -92,6 +94,7 @@ impl<'a, 'm> Types<'a, 'm> {
             addr,
             size,
             ptr_bytes,
+            hash: bytes.u32(16)?,
             kind: kind & 0x1f,
             // A flag of the kind up to 1.25, of the type since.
             is_direct: if self.minor >= 26 { tflag & 1 << 5 != 0 } else { kind & 1 << 5 != 0 },

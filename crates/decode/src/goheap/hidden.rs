@@ -64,7 +64,7 @@ impl TypeTable<'_, '_> {
                 (self.go.package(&go) == Some("sync")).then_some(hidden)
             }
             // Names in debug information begin with the whole path.
-            Source::Debug(id) => fixed(&self.debug?.get(id).name),
+            Source::Debug(id) => fixed(&self.described(id)?.name),
             _ => None,
         }
     }

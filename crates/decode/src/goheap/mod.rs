@@ -5,6 +5,7 @@
 //! every binary carries, and from DWARF where there is some. Cost: one pass over the
 //! memory of objects that hold pointers, and one over the reachable ones for their types.
 
+mod files;
 mod globals;
 mod gotype;
 mod hidden;
@@ -29,7 +30,8 @@ use model::heap::{
 
 use crate::elf::Elf;
 use crate::goruntime::{Attached, Binary, Memory, MemoryImage, RuntimeError, ThreadRegisters};
-use crate::symbols::variables::Variables;
+pub use files::Library;
+use files::ModuleFile;
 use gotype::Types;
 use layout::Layout;
 use modules::Module;
@@ -52,6 +54,8 @@ pub struct Input<'a, 'm> {
     pub file: &'m [u8],
     /// Where its debug information lies when the executable has none.
     pub debug_file: Option<&'m [u8]>,
+    /// Shared objects that were mapped: plugins among them have variables, too.
+    pub libraries: &'a [Library<'m>],
     /// The process's memory.
     pub image: &'m MemoryImage<'a>,
     /// Registers of its threads; without them running goroutines are guessed.
@@ -90,13 +94,15 @@ pub fn read(input: &Input<'_, '_>) -> Result<HeapGraph<'static>, RuntimeError> {
         warnings.push(format!("{} spans of the heap could not be read", table.unreadable));
     }
     let modules = modules::read(input.image, input.attached.module_data, &layout, &mut warnings);
-    let debug = Variables::open(input.file, input.debug_file).ok().filter(Variables::has_any);
-    if debug.is_none() {
-        warnings.push("no debug information: variables have no names of their own".to_owned());
-    }
-    let debug = debug.as_ref();
-    let reader =
-        Reader { input, elf: &elf, layout: &layout, table: &table, modules: &modules, debug };
+    let files = files::open(input, &elf, &modules, &mut warnings);
+    let reader = Reader {
+        input,
+        elf: &elf,
+        layout: &layout,
+        table: &table,
+        modules: &modules,
+        files: &files,
+    };
     reader.graph(warnings)
 }
 
@@ -107,7 +113,7 @@ struct Reader<'a, 'm> {
     layout: &'m Layout,
     table: &'m SpanTable<'a>,
     modules: &'m [Module<'a>],
-    debug: Option<&'m Variables<'m>>,
+    files: &'m [ModuleFile<'m>],
 }
 
 /// The bytes of a variable, which of its words are live, and its type.
@@ -125,9 +131,8 @@ impl<'a, 'm> Reader<'a, 'm> {
         let image = self.input.image;
         let go = Types::new(image, self.modules, self.layout);
         let pointers = Pointers::new(go, self.layout, self.table.arenas);
-        let mut names = Names::new(self.elf, self.debug);
-        let bias = self.input.attached.bias.0;
-        let mut types = TypeTable::new(go, self.debug, bias);
+        let mut names = Names::new(self.files);
+        let mut types = TypeTable::new(go, self.files);
         let mut roots = Roots::new(self.table);
         let mut stacks = StackNames::default();
         let mut seeds = self.globals(&mut roots, &mut types, &names);

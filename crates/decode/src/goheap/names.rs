@@ -5,9 +5,10 @@ use std::rc::Rc;
 use ahash::AHashMap;
 use model::Addr;
 
+use super::files::{DebugType, ModuleFile};
 use crate::bytes::Bytes;
 use crate::elf::Elf;
-use crate::symbols::variables::{Place, TypeId, Variables};
+use crate::symbols::variables::{Place, Variables};
 
 /// A package variable.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub(super) struct Global {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) name: String,
-    pub(super) of: Option<TypeId>,
+    pub(super) of: Option<DebugType>,
 }
 
 /// A local variable of a frame.
@@ -25,16 +26,17 @@ pub(super) struct Local {
     pub(super) bytes: u64,
     /// Parts of it on the stack: offset in the variable, size, offset from the CFA.
     pub(super) places: Vec<(u64, u64, i64)>,
-    pub(super) of: TypeId,
+    pub(super) of: DebugType,
     /// What lies there is a pointer to the variable.
     pub(super) is_moved_to_heap: bool,
 }
 
-/// Names variables, by debug information or else by the symbol table. Link-time addresses.
+/// Names variables, by debug information or else by the symbol table of their module's
+/// file. All addresses are those of the running program.
 pub(super) struct Names<'m> {
-    debug: Option<&'m Variables<'m>>,
-    /// Data symbols: start, size, name.
-    symbols: Vec<(u64, u64, &'m str)>,
+    files: &'m [ModuleFile<'m>],
+    /// Data symbols of each module: start, size, name.
+    symbols: Vec<Vec<(u64, u64, &'m str)>>,
     locals: AHashMap<(u64, bool), Rc<Vec<Local>>>,
 }
 
@@ -42,38 +44,57 @@ pub(super) struct Names<'m> {
 const SITES_MAX: usize = 1 << 20;
 
 impl<'m> Names<'m> {
-    pub(super) fn new(elf: &Elf<'m>, debug: Option<&'m Variables<'m>>) -> Names<'m> {
-        Names { debug, symbols: data_symbols(elf), locals: AHashMap::new() }
+    pub(super) fn new(files: &'m [ModuleFile<'m>]) -> Names<'m> {
+        let symbols = |file: &ModuleFile<'m>| file.elf.as_ref().map(data_symbols);
+        let symbols = files.iter().map(|file| symbols(file).unwrap_or_default()).collect();
+        Names { files, symbols, locals: AHashMap::new() }
     }
 
-    /// The package variable that holds an address.
-    pub(super) fn global(&self, addr: u64) -> Option<Global> {
-        let known = self.debug.and_then(|debug| debug.globals().at(Addr(addr)));
-        if let Some(found) = known {
-            let (start, name, of) = (found.addr.0, found.name.clone(), Some(found.type_id));
-            return Some(Global { start, end: start.saturating_add(found.bytes), name, of });
-        }
-        let index = self.symbols.partition_point(|(start, ..)| *start <= addr).checked_sub(1)?;
-        let (start, size, name) = *self.symbols.get(index)?;
-        let end = start.saturating_add(size);
-        (addr < end).then(|| Global { start, end, name: name.to_owned(), of: None })
+    /// The last part of a plugin's path; empty for the program itself.
+    pub(super) fn file(&self, module: usize) -> &'m str {
+        self.files.get(module).map_or("", |file| file.name)
     }
 
-    /// The variables of the frame whose code is at `pc`, in a call or not; inner blocks
-    /// first.
-    pub(super) fn locals(&mut self, pc: u64, is_call: bool) -> Rc<Vec<Local>> {
+    /// The package variable of a module that holds an address.
+    pub(super) fn global(&self, module: usize, addr: u64) -> Option<Global> {
+        let file = self.files.get(module)?;
+        let linked = addr.checked_sub(file.bias)?;
+        let known = file.debug.as_ref().and_then(|debug| debug.globals().at(Addr(linked)));
+        let (start, bytes, name, of) = match known {
+            Some(found) => {
+                let of = DebugType { module, id: found.type_id };
+                (found.addr.0, found.bytes, found.name.as_str(), Some(of))
+            }
+            None => {
+                let symbols = self.symbols.get(module)?;
+                let index = symbols.partition_point(|(start, ..)| *start <= linked);
+                let (start, size, name) = *symbols.get(index.checked_sub(1)?)?;
+                (start, size, name, None)
+            }
+        };
+        let end = start.saturating_add(bytes);
+        let at = |addr: u64| addr.saturating_add(file.bias);
+        let global = Global { start: at(start), end: at(end), name: name.to_owned(), of };
+        (linked < end).then_some(global)
+    }
+
+    /// The variables of the frame whose code is at `pc` of a module, in a call or not; inner
+    /// blocks first.
+    pub(super) fn locals(&mut self, module: usize, pc: u64, is_call: bool) -> Rc<Vec<Local>> {
         if let Some(found) = self.locals.get(&(pc, is_call)) {
             return Rc::clone(found);
         }
-        let found = Rc::new(self.read_locals(pc, is_call));
+        let found = Rc::new(self.read_locals(module, pc, is_call).unwrap_or_default());
         if self.locals.len() < SITES_MAX {
             self.locals.insert((pc, is_call), Rc::clone(&found));
         }
         found
     }
 
-    fn read_locals(&self, pc: u64, is_call: bool) -> Vec<Local> {
-        let Some(debug) = self.debug else { return Vec::new() };
+    fn read_locals(&self, module: usize, pc: u64, is_call: bool) -> Option<Vec<Local>> {
+        let file = self.files.get(module)?;
+        let debug: &Variables<'_> = file.debug.as_ref()?;
+        let pc = pc.checked_sub(file.bias)?;
         // `pc` lies in the call; no register survives it, and what is told for its end is
         // where variables are meanwhile.
         let mut locals = match is_call {
@@ -94,11 +115,12 @@ impl<'m> Names<'m> {
                     .collect(),
                 _ => Vec::new(),
             };
-            let (name, of) = (local.name, local.type_id);
+            let (name, of) = (local.name, DebugType { module, id: local.type_id });
             let is_moved_to_heap = local.is_moved_to_heap;
             Local { name, bytes: size, places, of, is_moved_to_heap }
         };
-        locals.into_iter().map(local).filter(|local| !local.places.is_empty()).collect()
+        let locals = locals.into_iter().map(local);
+        Some(locals.filter(|local| !local.places.is_empty()).collect())
     }
 }
 

@@ -117,8 +117,9 @@ impl Hold<'_, '_, '_, '_, '_, '_> {
             return;
         }
         let place = self.reader.place(frame.pc);
-        let linked = frame.pc.checked_sub(self.reader.input.attached.bias.0);
-        let locals = linked.map(|pc| self.names.locals(pc, frame.is_call)).unwrap_or_default();
+        let module = self.reader.modules.iter().position(|module| module.has_code(frame.pc));
+        let locals = module.map(|module| self.names.locals(module, frame.pc, frame.is_call));
+        let locals = locals.unwrap_or_default();
         let mut by_local: Vec<(usize, Vec<(u64, LiveWord)>)> = Vec::new();
         let mut rest = Vec::new();
         for word in words {

@@ -6,11 +6,13 @@
 //! the types that objects turn out to have.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ahash::AHashMap;
 use model::StringTable;
 use model::heap::{Field, HeapType, TypeId, TypeKind};
 
+use super::files::{DebugType, ModuleFile};
 use super::gotype::{GoType, Types, kind};
 use super::hidden::Hidden;
 use crate::symbols::variables::{self as debug, Variables};
@@ -23,7 +25,7 @@ pub(super) enum Source {
     /// A descriptor.
     Go(u64),
     /// Debug information, where there is no descriptor.
-    Debug(debug::TypeId),
+    Debug(DebugType),
     /// The array behind a slice.
     ArrayOf(TypeId),
     /// Bytes of strings.
@@ -92,14 +94,14 @@ pub(super) enum What {
 /// The types that were made so far.
 pub(super) struct TypeTable<'a, 'm> {
     pub(super) go: Types<'a, 'm>,
-    pub(super) debug: Option<&'m Variables<'m>>,
+    files: &'m [ModuleFile<'m>],
     pub(super) strings: StringTable,
     pub(super) types: Vec<HeapType>,
     sources: Vec<Source>,
     ids: AHashMap<Source, TypeId>,
     shapes: AHashMap<TypeId, Rc<Shape>>,
-    /// Difference between run-time and link-time addresses of the main module.
-    bias: u64,
+    /// With plugins: the descriptor that stands for all equal ones, by hash, size and name.
+    canonical: AHashMap<(u32, u64, &'a str), u64>,
 }
 
 /// Shapes with more parts repeat their arrays instead of listing them.
@@ -108,16 +110,16 @@ const INLINE_ARRAY: u64 = 16;
 const DEPTH_MAX: u32 = 64;
 
 impl<'a, 'm> TypeTable<'a, 'm> {
-    pub(super) fn new(go: Types<'a, 'm>, debug: Option<&'m Variables<'m>>, bias: u64) -> Self {
+    pub(super) fn new(go: Types<'a, 'm>, files: &'m [ModuleFile<'m>]) -> Self {
         let mut table = TypeTable {
             go,
-            debug,
+            files,
             strings: StringTable::default(),
             types: Vec::new(),
             sources: Vec::new(),
             ids: AHashMap::new(),
             shapes: AHashMap::new(),
-            bias,
+            canonical: AHashMap::new(),
         };
         // Id 0 stands for "not known yet" while types are found.
         table.id(Source::Unknown(0, false));
@@ -139,10 +141,19 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         Some(self.id(Source::Go(addr)))
     }
 
+    /// What debug information tells of a type.
+    pub(super) fn described(&self, of: DebugType) -> Option<Arc<debug::VarType>> {
+        Some(self.debug(of.module)?.get(of.id))
+    }
+
+    fn debug(&self, module: usize) -> Option<&'m Variables<'m>> {
+        self.files.get(module)?.debug.as_ref()
+    }
+
     /// The id of a type of debug information: of its descriptor, if it has one.
-    pub(super) fn of_debug(&mut self, id: debug::TypeId) -> Option<TypeId> {
-        let found = self.debug?.get(id);
-        let types = self.go.modules.first().map(|module| module.types)?;
+    pub(super) fn of_debug(&mut self, id: DebugType) -> Option<TypeId> {
+        let found = self.described(id)?;
+        let types = self.go.modules.get(id.module).map(|module| module.types)?;
         let descriptor = found.runtime_type.and_then(|offset| types.checked_add(offset.0));
         if let Some(addr) = descriptor
             && let Some(go) = self.go.get_listed(addr)
@@ -155,6 +166,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
 
     /// The id of a type, which is made when it is new.
     pub(super) fn id(&mut self, source: Source) -> TypeId {
+        let source = if self.go.modules.len() > 1 { self.canonical(source) } else { source };
         if let Some(id) = self.ids.get(&source) {
             return *id;
         }
@@ -173,6 +185,24 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             *slot = made;
         }
         id
+    }
+
+    /// Plugins bring descriptors of types that the program has, too: the first that is met
+    /// stands for all.
+    fn canonical(&mut self, source: Source) -> Source {
+        let mut of = |addr: u64| {
+            let key = self
+                .go
+                .get(addr)
+                .and_then(|found| Some((found.hash, found.size, self.go.name(&found)?)));
+            key.map_or(addr, |key| *self.canonical.entry(key).or_insert(addr))
+        };
+        match source {
+            Source::Go(addr) => Source::Go(of(addr)),
+            Source::Channel(addr) => Source::Channel(of(addr)),
+            Source::Map(part, addr) => Source::Map(part, of(addr)),
+            source => source,
+        }
     }
 
     fn make(&mut self, source: Source) -> HeapType {
@@ -245,10 +275,8 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         HeapType { name, package, kind, bytes, element, fields: 0..0 }
     }
 
-    fn make_debug(&mut self, id: debug::TypeId) -> HeapType {
-        let Some(found) = self.debug.map(|debug| debug.get(id)) else {
-            return HeapType::default();
-        };
+    fn make_debug(&mut self, id: DebugType) -> HeapType {
+        let Some(found) = self.described(id) else { return HeapType::default() };
         // Type arguments have packages of their own.
         let generic = found.name.split_once('[').map_or(found.name.as_str(), |(name, _)| name);
         let package = generic.rsplit_once('.').map_or("", |(package, _)| package);
@@ -258,7 +286,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         let (kind, bytes, element) = match &found.kind {
             debug::TypeKind::Struct(_) => (TypeKind::Struct, found.bytes, None),
             debug::TypeKind::Array { elem, .. } => {
-                let elem = self.of_debug(*elem);
+                let elem = self.of_debug(DebugType { id: *elem, ..id });
                 (TypeKind::Array, elem.map_or(0, |elem| self.bytes(elem)), elem)
             }
             _ => (TypeKind::Scalar, found.bytes, None),
@@ -279,7 +307,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             }),
             Source::Debug(of) => {
                 self.debug_parts(of, 0, 0, &mut parts);
-                self.debug.map_or(0, |debug| debug.get(of).bytes)
+                self.described(of).map_or(0, |found| found.bytes)
             }
             Source::Map(MapPart::Groups, addr) => self.group_parts(addr, id, &mut parts),
             Source::Closure(pc) => {
@@ -372,11 +400,13 @@ impl<'a, 'm> TypeTable<'a, 'm> {
     }
 
     fn capture_parts(&mut self, pc: u64, parts: &mut Vec<Part>) {
-        for capture in self.captures(pc) {
+        let (module, captures) = self.captures(pc);
+        for capture in captures {
+            let of = DebugType { module, id: capture.type_id };
             if capture.is_by_reference {
-                let to = self.of_debug(capture.type_id);
+                let to = self.of_debug(of);
                 parts.extend(to.map(|to| Part { offset: capture.offset, what: What::Pointer(to) }));
-            } else if let Some(of) = self.of_debug(capture.type_id) {
+            } else if let Some(of) = self.of_debug(of) {
                 let shape = self.shape(of);
                 let at = |part: &Part| Part { offset: capture.offset + part.offset, ..*part };
                 parts.extend(shape.parts.iter().map(at));
@@ -384,24 +414,32 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         }
     }
 
-    fn captures(&self, pc: u64) -> Vec<debug::Capture> {
-        let Some(debug) = self.debug else { return Vec::new() };
-        let linked = pc.checked_sub(self.bias).map(model::Addr);
+    /// What a closure captured, and whose debug information tells it.
+    fn captures(&self, pc: u64) -> (usize, Vec<debug::Capture>) {
+        let Some(module) = self.go.modules.iter().position(|module| module.has_code(pc)) else {
+            return (0, Vec::new());
+        };
+        let known = self.files.get(module).and_then(|file| Some((file.debug.as_ref()?, file.bias)));
+        let Some((debug, bias)) = known else { return (module, Vec::new()) };
+        let linked = pc.checked_sub(bias).map(model::Addr);
         let mut captures = linked.map(|pc| debug.captures(pc)).unwrap_or_default();
         if captures.is_empty() {
-            captures.extend(self.receiver(debug, pc));
+            captures.extend(self.receiver(module, pc));
         }
-        captures.into_iter().filter(|capture| capture.offset < 1 << 16).collect()
+        captures.retain(|capture| capture.offset < 1 << 16);
+        (module, captures)
     }
 
     /// What a method value (`x.Method` as a function) captured: debug information tells it
     /// of the method, not of the closure.
-    fn receiver(&self, debug: &Variables<'_>, pc: u64) -> Option<debug::Capture> {
+    fn receiver(&self, module: usize, pc: u64) -> Option<debug::Capture> {
+        let file = self.files.get(module)?;
         let name = self.go.function(pc)?;
         let method = name.strip_suffix("-fm")?;
-        let table = self.go.modules.first()?.table.as_ref()?;
+        let table = self.go.modules.get(module)?.table.as_ref()?;
         let entry = table.funcs_named(&[method]).first().copied().flatten()?.entry;
-        let locals = debug.locals_at(model::Addr(entry.0.checked_sub(self.bias)?));
+        let linked = model::Addr(entry.0.checked_sub(file.bias)?);
+        let locals = file.debug.as_ref()?.locals_at(linked);
         let receiver = locals.into_iter().find(|local| local.is_parameter && !local.is_result)?;
         Some(debug::Capture {
             name: receiver.name,
@@ -411,8 +449,9 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         })
     }
 
-    fn debug_parts(&mut self, id: debug::TypeId, at: u64, depth: u32, parts: &mut Vec<Part>) {
-        let Some(found) = self.debug.map(|debug| debug.get(id)) else { return };
+    fn debug_parts(&mut self, id: DebugType, at: u64, depth: u32, parts: &mut Vec<Part>) {
+        let Some(found) = self.described(id) else { return };
+        let own = |of: debug::TypeId| DebugType { id: of, ..id };
         if depth > DEPTH_MAX || parts.len() > PARTS_MAX {
             return;
         }
@@ -423,22 +462,22 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             return self.go_parts(&go, at, depth, parts);
         }
         let what = match &found.kind {
-            debug::TypeKind::Pointer(Some(to)) => self.of_debug(*to).map(What::Pointer),
-            debug::TypeKind::Slice(elem) => self.of_debug(*elem).map(What::Slice),
+            debug::TypeKind::Pointer(Some(to)) => self.of_debug(own(*to)).map(What::Pointer),
+            debug::TypeKind::Slice(elem) => self.of_debug(own(*elem)).map(What::Slice),
             debug::TypeKind::String => Some(What::Text),
             debug::TypeKind::Interface { is_empty: true } => Some(What::Empty),
             debug::TypeKind::Interface { .. } => Some(What::Interface),
             debug::TypeKind::Func => Some(What::Func),
             debug::TypeKind::Map { header: Some(to), .. }
             | debug::TypeKind::Chan { header: Some(to), .. } => {
-                self.of_debug(*to).map(What::Pointer)
+                self.of_debug(own(*to)).map(What::Pointer)
             }
             debug::TypeKind::Array { elem, count } => {
-                let of = self.of_debug(*elem);
+                let of = self.of_debug(own(*elem));
                 of.map(|of| What::Repeat(*count, of))
             }
             debug::TypeKind::Struct(fields) => {
-                let hidden = self.hidden(&found.name, fields);
+                let hidden = self.hidden(id.module, &found.name, fields);
                 for field in fields {
                     let offset = at.saturating_add(field.offset);
                     if found.name == "sync.Pool"
@@ -450,11 +489,12 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                     let is_untyped = |debug: &Variables<'_>| {
                         debug.get(field.type_id).kind == debug::TypeKind::Pointer(None)
                     };
+                    let debug = self.debug(id.module);
                     match hidden {
-                        Some(to) if self.debug.is_some_and(is_untyped) => {
+                        Some(to) if debug.is_some_and(is_untyped) => {
                             parts.push(Part { offset, what: What::Pointer(to) });
                         }
-                        _ => self.debug_parts(field.type_id, offset, depth + 1, parts),
+                        _ => self.debug_parts(own(field.type_id), offset, depth + 1, parts),
                     }
                 }
                 None
@@ -465,8 +505,8 @@ impl<'a, 'm> TypeTable<'a, 'm> {
     }
 
     /// The T of an `atomic.Pointer[T]`, which has a field without size for it.
-    fn hidden(&mut self, name: &str, fields: &[debug::Field]) -> Option<TypeId> {
-        let debug = self.debug.filter(|_| name.starts_with("sync/atomic.Pointer["))?;
+    fn hidden(&mut self, module: usize, name: &str, fields: &[debug::Field]) -> Option<TypeId> {
+        let debug = self.debug(module).filter(|_| name.starts_with("sync/atomic.Pointer["))?;
         let to = fields.iter().find_map(|field| match debug.get(field.type_id).kind {
             debug::TypeKind::Array { elem, count: 0 } => match debug.get(elem).kind {
                 debug::TypeKind::Pointer(to) => to,
@@ -474,7 +514,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             },
             _ => None,
         })?;
-        self.of_debug(to)
+        self.of_debug(DebugType { module, id: to })
     }
 
     /// Gives the types that objects have their fields; returns all fields.
@@ -532,21 +572,22 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                     .collect()
             }
             Source::Debug(of) => {
-                let found = self.debug.map(|debug| debug.get(of));
+                let found = self.described(of);
                 let Some(debug::TypeKind::Struct(fields)) = found.as_deref().map(|f| &f.kind)
                 else {
                     return Vec::new();
                 };
                 let field = |field: &debug::Field| {
-                    let of = self.of_debug(field.type_id);
+                    let of = self.of_debug(DebugType { id: field.type_id, ..of });
                     self.field(field.offset, &field.name, of)
                 };
                 fields.iter().map(field).collect()
             }
             Source::Closure(pc) => {
-                let captures = self.captures(pc);
+                let (module, captures) = self.captures(pc);
                 let field = |capture: &debug::Capture| {
-                    let of = self.of_debug(capture.type_id).filter(|_| !capture.is_by_reference);
+                    let of = DebugType { module, id: capture.type_id };
+                    let of = self.of_debug(of).filter(|_| !capture.is_by_reference);
                     self.field(capture.offset, &capture.name, of)
                 };
                 captures.iter().map(field).collect()

@@ -1,6 +1,7 @@
 //! The command line on real programs, against tools that are not ours.
 
 mod errors;
+mod foreign;
 mod heap;
 mod heap_pages;
 mod namespaces;

@@ -40,7 +40,7 @@ fn pools_hold_and_spans_are_filled_as_planted() {
     for go in toolchains() {
         for flags in [&[][..], &["-ldflags=-s -w"]] {
             let dir = tempfile::tempdir().unwrap();
-            let planted = start(&build_with(&go, dir.path(), flags));
+            let planted = start(&build_with(&go, dir.path(), flags), &[]);
             let Some(file) = snapshot(&planted, dir.path()) else { return };
             let has_names = flags.is_empty();
             println!("{} {flags:?}", planted.stats["version"]);

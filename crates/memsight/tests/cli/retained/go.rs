@@ -30,7 +30,7 @@ fn exported() -> Option<&'static Exported> {
 
 fn export() -> Option<Exported> {
     let dir = tempfile::tempdir().unwrap();
-    let file = snapshot(&start(&build(dir.path(), &[])), dir.path())?;
+    let file = snapshot(&start(&build(dir.path(), &[]), &[]), dir.path())?;
     let dump = dir.path().join("planted.hprof");
     stdout(&["heap", "export", &file, "--to", "hprof", "-o", dump.to_str().unwrap()]);
     Some(Exported { snapshot: fs::read(file).unwrap(), dump, _dir: dir })
