@@ -3,17 +3,22 @@
 //! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test beside
 //! the system's.
 
-use std::collections::BTreeMap;
+#[path = "graph/marks.rs"]
+mod marks;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use capture::ProcessTarget;
-use capture::snapshot::{Method, Options};
+use capture::snapshot::{Frozen, Method, Options};
 use decode::goheap::{Input, Keep};
 use decode::goruntime::MemoryImage;
 use model::heap::{Holder, HolderKind, ObjectId, RootPointer, TypeId, TypeKind};
 use model::{Addr, HeapGraph};
+
+use marks::{MarkedSpan, Marks};
 
 /// The program of planted structures; it ends when its standard input closes.
 struct Planted {
@@ -346,6 +351,98 @@ fn a_collection_that_runs_changes_nothing() {
         }
         println!("Go {version}: {marking} of 10 snapshots while the collector marked");
         assert!(marking > 0, "Go {version}");
+    }
+}
+
+/// How the runtime's marks and what we say is reachable differ, by size of the objects.
+#[derive(Debug, Default)]
+struct Differences {
+    /// Marked, and not reachable.
+    marked: BTreeMap<u64, u64>,
+    /// Reachable, and not marked.
+    reached: BTreeMap<u64, u64>,
+    compared: u64,
+}
+
+fn differences(graph: &HeapGraph<'_>, spans: &[&MarkedSpan]) -> Differences {
+    let seen = reachable(graph);
+    let mut differences = Differences::default();
+    let reached = (0..graph.len()).filter(|index| seen[*index]);
+    let address = |index: usize| graph.objects.address(ObjectId(index as u32)).unwrap().0;
+    let reached: BTreeSet<u64> = reached.map(address).collect();
+    for span in spans {
+        for (slot, is_marked) in span.marked.iter().enumerate() {
+            let is_reached = reached.contains(&(span.base + slot as u64 * span.elem));
+            differences.compared += u64::from(*is_marked);
+            match (is_marked, is_reached) {
+                (true, false) => *differences.marked.entry(span.elem).or_default() += 1,
+                (false, true) => *differences.reached.entry(span.elem).or_default() += 1,
+                _ => {}
+            }
+        }
+    }
+    differences
+}
+
+/// Takes the memory of a program, and its mark bits.
+fn frozen_marks(target: &ProcessTarget) -> Option<(Frozen, Marks)> {
+    let Ok(frozen) = target.freeze(&Options::default(), &mut |_, _| {}) else {
+        println!("skipped: this machine does not let us take a process's memory");
+        return None;
+    };
+    let program = target.program(&frozen);
+    let marks = marks::read(program.exe, &program.image);
+    Some((frozen, marks))
+}
+
+/// Slot by slot: what the collector marked is what we reach.
+#[test]
+fn the_runtime_marked_what_is_reachable() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, go) in toolchains() {
+        let planted = start(&build(&go, dir.path(), &[], ""), &["-still"]);
+        let target = ProcessTarget::attach(planted.child.id()).unwrap();
+        let Some((frozen, marks)) = frozen_marks(&target) else { return };
+        assert!(!marks.is_marking, "Go {version}");
+        let graph = target.program(&frozen).object_graph(Keep::Nothing).unwrap();
+        let spans: Vec<&MarkedSpan> = marks.spans.iter().collect();
+        let found = differences(&graph, &spans);
+        println!("Go {version}: {found:?}");
+        assert!(found.compared > 70_000, "Go {version}: {}", found.compared);
+        let count = |of: &BTreeMap<u64, u64>| of.values().sum::<u64>();
+        assert!(count(&found.marked) <= 8, "Go {version}: {found:?}");
+        assert!(count(&found.reached) <= 8, "Go {version}: {found:?}");
+    }
+}
+
+/// The same of spans that are not swept yet, whose marks lie elsewhere.
+#[test]
+fn marks_of_unswept_spans_are_what_is_reachable() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, go) in toolchains() {
+        let planted = start(&build(&go, dir.path(), &[], ""), &["-churn"]);
+        let target = ProcessTarget::attach(planted.child.id()).unwrap();
+        let (mut compared, mut tries) = (0, 0);
+        while compared < 1000 && tries < 100 {
+            tries += 1;
+            let Some((frozen, marks)) = frozen_marks(&target) else { return };
+            let spans: Vec<&MarkedSpan> =
+                marks.spans.iter().filter(|span| span.is_unswept).collect();
+            if marks.is_marking || spans.len() < 100 {
+                continue;
+            }
+            let graph = target.program(&frozen).object_graph(Keep::Nothing).unwrap();
+            let found = differences(&graph, &spans);
+            let inline = spans.iter().filter(|span| span.has_inline_marks).count();
+            println!("Go {version}: {} spans, {inline} with marks within: {found:?}", spans.len());
+            // Nothing is allocated in a span that is not swept.
+            assert_eq!(found.reached, BTreeMap::new(), "Go {version}");
+            // Lists of two nodes were garbage since, and what a collection waits with.
+            let is_garbage = |(elem, count): (&u64, &u64)| *elem == 16 || *count < 16;
+            assert!(found.marked.iter().all(is_garbage), "Go {version}: {found:?}");
+            compared += found.compared;
+        }
+        assert!(compared >= 1000, "Go {version}: never frozen before it swept, {tries} times");
     }
 }
 

@@ -48,6 +48,7 @@ var scale = flag.Int("scale", 100, "how much of everything")
 func main() {
 	dump := flag.String("dump", "", "write a heap dump here")
 	churn := flag.Bool("churn", false, "collect all the time afterwards")
+	still := flag.Bool("still", false, "collect at last, and do nothing afterwards")
 	flag.Parse()
 	// The first use of these allocates what stays.
 	fmt.Fprintln(io.Discard, json.NewEncoder(io.Discard).Encode(plantings))
@@ -78,7 +79,11 @@ func main() {
 	}
 	const line = `{"version":%q,"heap_alloc":%d,"heap_objects":%d,"heap_in_use":%d,"num_gc":%d,"chips":%d,"classes":%s}`
 	classes, _ := json.Marshal(classes(&stats))
-	fmt.Printf(line+"\n", runtime.Version(), stats.HeapAlloc, stats.HeapObjects, stats.HeapInuse, stats.NumGC, len(chips), classes)
+	text := fmt.Sprintf(line+"\n", runtime.Version(), stats.HeapAlloc, stats.HeapObjects, stats.HeapInuse, stats.NumGC, len(chips), classes)
+	if *still {
+		runtime.GC()
+	}
+	os.Stdout.WriteString(text)
 	if *churn {
 		go collect()
 	}
