@@ -13,19 +13,22 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use capture::ProcessTarget;
 use capture::snapshot::{Frozen, Method, Options};
+use decode::elf::Elf;
 use decode::goheap::{Input, Keep};
-use decode::goruntime::MemoryImage;
+use decode::goruntime::{MemoryImage, Variables};
 use model::heap::{Holder, HolderKind, ObjectId, RootPointer, TypeId, TypeKind};
 use model::{Addr, HeapGraph};
 
 use marks::{MarkedSpan, Marks};
 
-/// The program of planted structures; it ends when its standard input closes.
+/// A program that says how large its heap is; it ends when its standard input closes.
 struct Planted {
     child: Child,
     _stdin: ChildStdin,
     heap_alloc: u64,
     heap_in_use: u64,
+    /// What the program says of itself.
+    line: String,
 }
 
 impl Drop for Planted {
@@ -49,11 +52,18 @@ fn toolchains() -> Vec<(String, PathBuf)> {
     found
 }
 
+const PLANTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../memsight/tests/planted");
+const QUEUED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/queued");
+
 fn build(go: &Path, dir: &Path, flags: &[&str], experiment: &str) -> PathBuf {
+    build_of(PLANTED, go, dir, flags, experiment)
+}
+
+fn build_of(source: &str, go: &Path, dir: &Path, flags: &[&str], experiment: &str) -> PathBuf {
     let out = dir.join("planted");
     let mut command = Command::new(go);
     command.args(["build", "-o"]).arg(&out).args(flags).arg(".");
-    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../memsight/tests/planted"));
+    command.current_dir(source);
     command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "").env("GOEXPERIMENT", experiment);
     assert!(command.status().expect("the Go toolchain runs").success(), "go build {flags:?}");
     out
@@ -83,13 +93,15 @@ fn start(program: &Path, arguments: &[&str]) -> Planted {
     let stdin = child.stdin.take().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let line = stdout.lines().nth(1).unwrap().unwrap();
-    let number = |key: &str| -> u64 {
-        let start = line.find(&format!("\"{key}\":")).unwrap() + key.len() + 3;
-        let rest = &line[start..];
-        rest[..rest.find([',', '}']).unwrap()].parse().unwrap()
-    };
-    let (heap_alloc, heap_in_use) = (number("heap_alloc"), number("heap_in_use"));
-    Planted { child, _stdin: stdin, heap_alloc, heap_in_use }
+    let (heap_alloc, heap_in_use) = (number(&line, "heap_alloc"), number(&line, "heap_in_use"));
+    Planted { child, _stdin: stdin, heap_alloc, heap_in_use, line }
+}
+
+/// A number of a line of JSON.
+fn number(line: &str, key: &str) -> u64 {
+    let start = line.find(&format!("\"{key}\":")).unwrap() + key.len() + 3;
+    let rest = &line[start..];
+    rest[..rest.find([',', '}']).unwrap()].parse().unwrap()
 }
 
 /// `None` when this machine does not let us trace.
@@ -236,6 +248,59 @@ fn what_is_alive_is_what_the_runtime_counts() {
         for (variant, flags) in variants {
             let program = build(&go, dir.path(), flags, "");
             check(&program, &format!("Go {version}, {variant}"));
+        }
+    }
+}
+
+/// What waits for a finalizer or a cleanup that does not return is alive only by the
+/// runtime's queues, which a stripped program names nowhere.
+#[test]
+fn what_waits_in_the_queues_is_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, go) in toolchains() {
+        let variants: [(&str, &[&str]); 3] = [
+            ("plain", &[]),
+            ("stripped", &["-ldflags=-s -w"]),
+            ("PIE, stripped", &["-buildmode=pie", "-ldflags=-s -w"]),
+        ];
+        for (variant, flags) in variants {
+            let planted = start(&build_of(QUEUED, &go, dir.path(), flags, ""), &[]);
+            let Some(graph) = graph_of(&planted, Method::Fork) else { return };
+            let (_, all, rest) = totals(&graph);
+            let waiting = number(&planted.line, "waiting_bytes");
+            let what = format!("Go {version}, {variant}");
+            println!("{what}: {all} of {}, {waiting} wait, {rest} garbage", planted.heap_alloc);
+            assert!(all.abs_diff(planted.heap_alloc) < 8 << 10, "{what}");
+            assert!(rest < 64, "{what}: {rest}");
+            let is_queue = [HolderKind::Finalizer, HolderKind::Cleanup];
+            let seen = reachable_from(&graph, |holder| !is_queue.contains(&holder.kind));
+            let mut without = 0;
+            graph
+                .objects
+                .each_size(|object, size| without += size * u64::from(seen[object.index()]));
+            assert!(all - without >= waiting, "{what}: {without} of {all} without the queues");
+        }
+    }
+}
+
+/// Where no symbols tell it, code tells the same.
+#[test]
+fn queues_are_where_the_symbols_say() {
+    let dir = tempfile::tempdir().unwrap();
+    for (version, go) in toolchains() {
+        for flags in [&[][..], &["-buildmode=pie"][..]] {
+            let program = build_of(QUEUED, &go, dir.path(), flags, "");
+            let bytes = std::fs::read(&program).unwrap();
+            let elf = Elf::parse(&bytes).unwrap();
+            let table = decode::goruntime::static_table(&elf, &bytes).unwrap();
+            let known = Variables::by_symbols(&elf);
+            let found = Variables::default().or_by_code(&elf, &table);
+            assert!(known.all_finalizers.is_some(), "Go {version}");
+            assert_eq!(found.all_finalizers, known.all_finalizers, "Go {version} {flags:?}");
+            assert_eq!(found.cleanups, known.cleanups, "Go {version} {flags:?}");
+            let has_cleanups =
+                ["21", "22", "23", "24"].iter().all(|old| !version.contains(&format!("1.{old}.")));
+            assert_eq!(known.cleanups.is_some(), has_cleanups, "Go {version}");
         }
     }
 }

@@ -23,6 +23,7 @@ mod typing;
 
 use std::hash::{BuildHasher, Hasher};
 
+use model::Addr;
 use model::heap::{
     AllocatedAt, Contents, Edges, Extents, HeapGraph, HeapSource, ObjectId, Objects, Texts, TypeId,
     TypeKind,
@@ -150,7 +151,12 @@ impl<'a, 'm> Reader<'a, 'm> {
                 specials.span(index, span, &mut roots, &mut types.strings);
             }
         }
-        specials.queues(self.queues(), &mut roots, &mut types.strings);
+        let queues = self.queues();
+        if queues.allfin.is_none() || queues.cleanups.is_none() && self.layout.minor >= 25 {
+            let what = "the queues of finalizers and cleanups were not all found";
+            warnings.push(format!("{what}: what only waits there counts as unreachable"));
+        }
+        specials.queues(queues, &mut roots, &mut types.strings);
         let allocated_at = self.allocated_at(&specials, &mut stacks);
         let edges = self.edges(&pointers);
         let (holders, mut root_pointers) = (roots.holders, roots.pointers);
@@ -205,12 +211,9 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     fn queues(&self) -> Queues {
-        let found = self.elf.symbols(&["runtime.allfin", "runtime.gcCleanups"]);
-        let at = |index: usize| {
-            let addr = found.get(index).copied().flatten()?;
-            self.input.attached.bias.apply(addr)
-        };
-        Queues { allfin: at(0), cleanups: at(1) }
+        let Attached { bias, variables, .. } = self.input.attached;
+        let at = |linked: Option<Addr>| linked.and_then(|addr| bias.apply(addr));
+        Queues { allfin: at(variables.all_finalizers), cleanups: at(variables.cleanups) }
     }
 
     fn allocated_at(

@@ -32,6 +32,10 @@ pub struct Variables {
     pub mheap: Option<Addr>,
     /// `runtime.work`.
     pub work: Option<Addr>,
+    /// `runtime.allfin`: the blocks of the finalizers that wait for their turn.
+    pub all_finalizers: Option<Addr>,
+    /// `runtime.gcCleanups`: the queue of cleanups, since Go 1.25.
+    pub cleanups: Option<Addr>,
 }
 
 const X86_64: u16 = 62;
@@ -39,7 +43,7 @@ const X86_64: u16 = 62;
 impl Variables {
     /// Looks the variables up in the symbol table.
     pub fn by_symbols(elf: &Elf<'_>) -> Variables {
-        const NAMES: [&str; 9] = [
+        const NAMES: [&str; 11] = [
             "runtime.mbuckets",
             "runtime.mProfCycle",
             "runtime.MemProfileRate",
@@ -49,6 +53,8 @@ impl Variables {
             "runtime.gcController",
             "runtime.mheap_",
             "runtime.work",
+            "runtime.allfin",
+            "runtime.gcCleanups",
         ];
         let found = elf.symbols(&NAMES);
         let at = |index: usize| found.get(index).copied().flatten();
@@ -62,6 +68,8 @@ impl Variables {
             gc_controller: at(6),
             mheap: at(7),
             work: at(8),
+            all_finalizers: at(9),
+            cleanups: at(10),
         }
     }
 
@@ -70,13 +78,15 @@ impl Variables {
         if elf.machine != X86_64 || self.mbuckets.is_some() && self.allgs.is_some() {
             return self;
         }
-        let [flush_locked, flush, profile_alloc, allg_add] = functions(
+        let [flush_locked, flush, profile_alloc, allg_add, queue_finalizer, mark_root] = functions(
             table,
             [
                 "runtime.mProf_FlushLocked",
                 "runtime.mProf_Flush",
                 "runtime.profilealloc",
                 "runtime.allgadd",
+                "runtime.queuefinalizer",
+                "runtime.markroot",
             ],
         );
         let loads = |func: Option<Func<'_>>| func.map(|f| rip_loads(elf, &f)).unwrap_or_default();
@@ -92,6 +102,11 @@ impl Variables {
             .or_else(|| repeated(&loads_of_alloc))
             .or_else(|| loads_of_alloc.iter().rfind(|(w, _)| *w == Width::W64).map(|(_, at)| *at));
         self.allgs = self.allgs.or_else(|| slice_header(&loads(allg_add)));
+        // Of what queuefinalizer loads (finc, finq, allfin) the collector loads only one.
+        let of_collector = loads(mark_root);
+        let queued = loads(queue_finalizer).into_iter();
+        let mut shared = queued.filter(|load| load.0 == Width::W64 && of_collector.contains(load));
+        self.all_finalizers = self.all_finalizers.or_else(|| shared.next().map(|load| load.1));
         self.receivers_by_code(elf, table);
         self
     }
@@ -106,6 +121,10 @@ impl Variables {
         self.gc_controller = self
             .gc_controller
             .or_else(|| receiver("runtime.gcinit", "runtime.(*gcControllerState).init"));
+        self.cleanups = self
+            .cleanups
+            .or_else(|| receiver("runtime.freeSpecial", "runtime.(*cleanupQueue).enqueue"))
+            .or_else(|| receiver("runtime.findRunnable", "runtime.(*cleanupQueue).wake"));
         // memstats starts with heapStats.
         const ACQUIRE: &str = "runtime.(*consistentHeapStats).acquire";
         self.memstats = self
