@@ -53,6 +53,7 @@ fn toolchains() -> Vec<(String, PathBuf)> {
 }
 
 const PLANTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../memsight/tests/planted");
+const PREEMPTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/preempted");
 const QUEUED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/queued");
 
 fn build(go: &Path, dir: &Path, flags: &[&str], experiment: &str) -> PathBuf {
@@ -301,6 +302,37 @@ fn queues_are_where_the_symbols_say() {
             let has_cleanups =
                 ["21", "22", "23", "24"].iter().all(|old| !version.contains(&format!("1.{old}.")));
             assert_eq!(known.cleanups.is_some(), has_cleanups, "Go {version}");
+        }
+    }
+}
+
+/// What only a vector register of a preempted goroutine points to is alive, as it is to the
+/// collector since Go 1.27.
+#[test]
+fn saved_vector_registers_hold_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_new = |version: &str| version.starts_with("1.27.");
+    let Some((_, go)) = toolchains().into_iter().find(|(version, _)| is_new(version)) else {
+        println!("skipped: no Go 1.27 in MEMSIGHT_GO_VERSIONS");
+        return;
+    };
+    for flags in [&[][..], &["-ldflags=-s -w"][..]] {
+        let planted = start(&build_of(PREEMPTED, &go, dir.path(), flags, ""), &[]);
+        for _ in 0..4 {
+            let Some(graph) = graph_of(&planted, Method::Fork) else { return };
+            let seen = reachable(&graph);
+            let is_hidden = |index: &usize| graph.objects.bytes(ObjectId(*index as u32)) > 64 << 10;
+            let hidden: Vec<usize> = (0..graph.len()).filter(is_hidden).collect();
+            // The collector kept them all.
+            assert_eq!(hidden.len(), 3);
+            // One of them runs, and its vector registers are not read.
+            let held = hidden.iter().filter(|index| seen[**index]).count();
+            assert!(held >= 2, "{held} of {hidden:?}: {:#?}", graph.stacks);
+            let is_register = |holder: &Holder| holder.kind == HolderKind::Register;
+            let by_register = reachable_from(&graph, is_register);
+            let by_others = reachable_from(&graph, |holder| !is_register(holder));
+            assert!(hidden.iter().filter(|index| by_register[**index]).count() >= 2);
+            assert!(hidden.iter().all(|index| !by_others[*index]));
         }
     }
 }

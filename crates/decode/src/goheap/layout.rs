@@ -47,6 +47,10 @@ pub(super) struct Layout {
     pub(super) status: u64,
     pub(super) goid: u64,
     pub(super) g_m: u64,
+    /// `xRegs`: where the vector registers of a goroutine lie that a signal preempted, and
+    /// how many bytes they are. The collector scans them since 1.27; 0 before.
+    pub(super) x_regs: u64,
+    pub(super) x_regs_bytes: u64,
     /// runtime.m
     pub(super) procid: u64,
     /// runtime._defer: `heap` and `link`.
@@ -57,7 +61,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of(version: GoVersion) -> Layout {
+    pub(super) fn of(version: GoVersion, machine: u16) -> Layout {
         let minor = version.minor;
         // 1.22 made nelems and freeindex 16 bits wide and put them in one word.
         let shift = if minor == 21 { 8 } else { 0 };
@@ -109,6 +113,9 @@ impl Layout {
             status: runtime.status as u64,
             goid: runtime.goid as u64,
             g_m: 48,
+            x_regs: if minor >= 27 { 400 } else { 0 },
+            // 32 registers of 64 bytes and 8 masks on amd64, 32 of 16 bytes on arm64.
+            x_regs_bytes: if machine == X86_64 { 2112 } else { 512 },
             procid: if minor >= 25 { 64 } else { 72 },
             defer_heap: u64::from(minor == 21),
             defer_link: if minor == 21 { 40 } else { 32 },
@@ -117,6 +124,8 @@ impl Layout {
     }
 }
 
+/// `e_machine`.
+pub(super) const X86_64: u16 = 62;
 /// `_PageSize`.
 pub(super) const PAGE: u64 = 8192;
 /// `heapArenaBytes`.

@@ -87,7 +87,7 @@ const CONTENTS_MAX: u64 = 64 << 10;
 /// goroutines or modules that cannot be read become warnings of the graph.
 pub fn read(input: &Input<'_, '_>) -> Result<HeapGraph<'static>, RuntimeError> {
     let elf = Elf::parse(input.file)?;
-    let layout = Layout::of(input.binary.version);
+    let layout = Layout::of(input.binary.version, elf.machine);
     let mheap = input.attached.variable(input.attached.variables.mheap, "runtime.mheap_")?;
     let table = SpanTable::read(input.image, mheap, &layout, elf.machine)?;
     let mut warnings = Vec::new();

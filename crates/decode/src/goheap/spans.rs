@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use model::Addr;
 use model::heap::{ObjectId, Spans};
 
-use super::layout::{ARENA, ARENA_INLINE_BITS, BITMAP_MAX, INLINE_MARKS, Layout, PAGE};
+use super::layout::{ARENA, ARENA_INLINE_BITS, BITMAP_MAX, INLINE_MARKS, Layout, PAGE, X86_64};
 use crate::bytes::Bytes;
 use crate::goruntime::{Memory, MemoryError, MemoryImage};
 
@@ -77,7 +77,6 @@ impl Arenas {
 
 /// A heap with more spans is damage: 2^26 pages are 512 GiB.
 const SPANS_MAX: u64 = 1 << 26;
-const X86_64: u16 = 62;
 /// `arenaBaseOffset` on amd64, negated.
 const AMD64_BIAS: u64 = 0x8000_0000_0000;
 /// `mSpanInUse`.

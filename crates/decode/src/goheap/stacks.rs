@@ -63,7 +63,7 @@ pub(super) struct ScannedFrame {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
     pub(super) frames: Vec<ScannedFrame>,
-    /// Registers of the thread that ran it.
+    /// Registers of the thread that ran it, or those saved when it was preempted.
     pub(super) registers: Vec<u64>,
     /// The closure it is about to enter, deferred calls.
     pub(super) saved: Vec<u64>,
@@ -172,6 +172,7 @@ impl<'a, 'm> Stacks<'a, 'm> {
         };
         let stack = Stack { lo: routine.stack_lo, hi: routine.stack_hi, bytes };
         self.saved(routine, &stack, &mut scan);
+        scan.registers = self.vector_registers(routine);
         match self.start(routine, &stack, &mut scan) {
             Some(start) => self.walk(&start, &stack, &mut scan),
             None => {
@@ -207,7 +208,7 @@ impl<'a, 'm> Stacks<'a, 'm> {
         let thread = self.field(m, self.layout.procid)?;
         let registers = self.threads.iter().find(|found| u64::from(found.thread) == thread)?;
         if stack.contains(registers.sp.0) {
-            scan.registers.clone_from(&registers.general);
+            scan.registers.extend(&registers.general);
             let start = Start { pc: registers.pc.0, sp: registers.sp.0, is_running: true };
             return Some(start);
         }
@@ -219,6 +220,16 @@ impl<'a, 'm> Stacks<'a, 'm> {
         }
         let is_in_signal = self.modules.iter().all(|module| !module.has_code(registers.pc.0));
         if is_in_signal { None } else { saved() }
+    }
+
+    /// Vector registers of a goroutine that a signal preempted: some of them may be pointers
+    /// on their way from one place to another.
+    fn vector_registers(&self, routine: &Routine) -> Vec<u64> {
+        let (at, bytes) = (self.layout.x_regs, self.layout.x_regs_bytes);
+        let state = self.field(routine.g, at).filter(|state| at != 0 && *state != 0);
+        let saved = state.and_then(|state| self.memory.slice(Addr(state), bytes)).unwrap_or(&[]);
+        let words = (0..saved.len() / 8).filter_map(|index| Bytes(saved).u64(index * 8));
+        words.filter(|word| *word > 4096).collect()
     }
 
     /// The closure register, deferred calls and what they carry.
