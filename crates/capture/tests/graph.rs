@@ -271,7 +271,8 @@ fn what_waits_in_the_queues_is_alive() {
             let waiting = number(&planted.line, "waiting_bytes");
             let what = format!("Go {version}, {variant}");
             println!("{what}: {all} of {}, {waiting} wait, {rest} garbage", planted.heap_alloc);
-            assert!(all.abs_diff(planted.heap_alloc) < 8 << 10, "{what}");
+            // Each thread that the runtime starts meanwhile is 5 KiB.
+            assert!(all.abs_diff(planted.heap_alloc) < 32 << 10, "{what}");
             assert!(rest < 64, "{what}: {rest}");
             let is_queue = [HolderKind::Finalizer, HolderKind::Cleanup];
             let seen = reachable_from(&graph, |holder| !is_queue.contains(&holder.kind));
@@ -568,7 +569,7 @@ fn a_file_that_is_not_the_one_that_was_loaded_names_nothing() {
         let graph = program.object_graph(Keep::Nothing).unwrap();
         graph.check().unwrap();
         let (_, bytes, _) = totals(&graph);
-        assert!(bytes.abs_diff(planted.heap_alloc) < 8 << 10, "{bytes} {}", planted.heap_alloc);
+        assert!(bytes.abs_diff(planted.heap_alloc) < 24 << 10, "{bytes} {}", planted.heap_alloc);
         let is_named = names(&graph, HolderKind::Global).contains(&"foreign/plug.cache");
         assert_eq!(is_named, is_right, "{:?}", graph.warnings);
         let is_refused =
