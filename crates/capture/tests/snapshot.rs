@@ -100,6 +100,7 @@ fn a_hundred_snapshots_leave_nothing() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let mut fresh = Subject::start(Some(&dir.path().join("lock.fresh")));
+    fresh.wait_until_all_works();
     let files = fresh.open_files();
     drop(fresh);
     let mut subject = Subject::start(Some(&dir.path().join("lock")));

@@ -117,6 +117,19 @@ impl Subject {
         figures
     }
 
+    /// Until then not all descriptors are open that it keeps.
+    pub(crate) fn wait_until_all_works(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let figures = self.report();
+            if ["echoes", "execs"].iter().all(|key| figures.number(key) > 0) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", figures.0);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// How many descriptors it has open once it rests.
     pub(crate) fn open_files(&mut self) -> usize {
         assert_eq!(self.ask("rest"), "resting\n");
