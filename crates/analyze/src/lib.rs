@@ -8,6 +8,7 @@
 pub mod code;
 pub mod diagnose;
 pub mod forecast;
+pub mod gctrace;
 pub mod goroutines;
 pub mod growth;
 pub mod heap;

@@ -13,6 +13,7 @@ pub mod compress;
 pub mod disasm;
 pub mod elf;
 mod foreign;
+pub mod gctrace;
 pub mod goheap;
 pub mod goruntime;
 pub mod gotext;

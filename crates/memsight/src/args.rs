@@ -1,5 +1,6 @@
 //! The command line, as clap types. Nothing here does work.
 
+pub(crate) mod gctrace;
 pub(crate) mod heap;
 
 use std::path::PathBuf;
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     Goroutines(GoroutinesArgs),
     /// Shows the Go runtime's own memory figures of a live process.
     Runtime(RuntimeArgs),
+    /// Sums up garbage collection from GODEBUG=gctrace=1 lines, of a log or a program it runs.
+    #[command(after_help = gctrace::EXAMPLES)]
+    Gctrace(gctrace::GctraceArgs),
     /// Watches targets, keeps what it captures, and serves the pages.
     Serve(ServeArgs),
     /// Says what works on this machine and what is missing for the rest.

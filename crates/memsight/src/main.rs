@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Heap { command } => commands::heap::run(&command, paint),
         Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),
         Command::Runtime(args) => commands::runtime::runtime(&args),
+        Command::Gctrace(args) => commands::gctrace::run(&args, paint),
         Command::Serve(args) => commands::serve::run(&args, paint),
         Command::Doctor(args) => commands::doctor::run(&args, paint),
         Command::Demo(args) => commands::demo::run(&args, paint),

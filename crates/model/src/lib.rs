@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod finding;
+pub mod gctrace;
 pub mod go;
 pub mod heap;
 pub mod memory;

@@ -2,6 +2,7 @@
 //! returns strings or bytes; whether colours are wanted is the caller's say.
 
 pub mod diagnosis;
+pub mod gctrace;
 pub mod goroutines;
 pub mod heap;
 pub mod json;

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod diagnose;
 pub(crate) mod doctor;
+pub(crate) mod gctrace;
 pub(crate) mod heap;
 pub(crate) mod profile;
 pub(crate) mod ps;

@@ -2,6 +2,7 @@
 
 mod errors;
 mod foreign;
+mod gctrace;
 mod heap;
 mod heap_pages;
 mod namespaces;

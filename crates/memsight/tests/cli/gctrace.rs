@@ -1,0 +1,135 @@
+//! `memsight gctrace` on what real programs print, against the runtime's own counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::memsight;
+
+/// Toolchains to test beside the system's.
+fn toolchains() -> Vec<PathBuf> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let versions = std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default();
+    let path = |version| Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
+    let found = versions.split_whitespace().map(path).filter(|path| path.exists());
+    found.chain([PathBuf::from("go")]).collect()
+}
+
+fn build(go: &Path, dir: &Path) -> PathBuf {
+    let program = dir.join("collecting");
+    let mut command = Command::new(go);
+    command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "");
+    command.args(["build", "-o"]).arg(&program).arg(".");
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collecting"));
+    assert!(command.status().expect("go is installed").success());
+    program
+}
+
+fn value(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(text)))
+}
+
+fn log_of(program: &Path, settings: &str) -> Output {
+    let mut command = Command::new(program);
+    command.arg("40").env("GODEBUG", settings).output().unwrap()
+}
+
+#[test]
+fn cycles_and_pauses_are_those_the_runtime_counts() {
+    for go in toolchains() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = build(&go, dir.path());
+        let output = log_of(&program, "gctrace=2,scavtrace=1,schedtrace=20,gcpacertrace=1");
+        let counts = value(&output.stdout);
+        let log = dir.path().join("log");
+        fs::write(&log, &output.stderr).unwrap();
+        let found = memsight(&["gctrace", log.to_str().unwrap(), "--json"]);
+        let errors = String::from_utf8_lossy(&found.stderr).into_owned();
+        assert_eq!(errors, "", "{}", go.display());
+        let found = value(&found.stdout);
+        let summary = &found["summary"];
+        assert_eq!(summary["last"], counts["cycles"], "{}", go.display());
+        assert_eq!(summary["cycles"], counts["cycles"]);
+        assert_eq!(summary["forced"], counts["forced"]);
+        // Times are printed with two digits.
+        let ours = summary["pauses_ms"]["sum"].as_f64().unwrap();
+        let theirs = counts["pause_ns"].as_f64().unwrap() / 1e6;
+        assert!((ours - theirs).abs() < 0.1 * theirs + 0.1, "{ours} {theirs}");
+        let live = summary["live_mib"]["last"].as_u64().unwrap();
+        assert!((40..60).contains(&live), "{live}");
+    }
+}
+
+#[test]
+fn a_program_that_is_run_keeps_its_output_and_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(Path::new("go"), dir.path());
+    let report = dir.path().join("report.json");
+    let arguments =
+        ["gctrace", "--json", "-o", report.to_str().unwrap(), "--godebug", "scavtrace=1"];
+    let output = memsight(&[&arguments[..], &["--", program.to_str().unwrap(), "20"]].concat());
+    assert_eq!(output.status.code(), Some(7));
+    assert!(value(&output.stdout)["cycles"].as_u64().unwrap() > 2);
+    let own = String::from_utf8_lossy(&output.stderr);
+    assert!(own.lines().all(|line| line == "half a line, " || line == "and its end"), "{own}");
+    assert!(own.lines().count() > 2);
+    let found = value(&fs::read(report).unwrap());
+    assert_eq!(found["summary"]["last"], value(&output.stdout)["cycles"]);
+}
+
+#[test]
+fn reports_of_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("app.log");
+    let cycle = |number: u64| {
+        let live = 90 + 10 * number;
+        format!(
+            "2026-01-02 app: gc {number} @{number}.000s 30%: 0.1+10+0.2 ms clock, \
+             0.2+9/18/3+0.4 ms cpu, {0}->{0}->{live} MB, {0} MB goal, 0 MB stacks, 0 MB globals, 2 P\n",
+            2 * (live - 10)
+        )
+    };
+    let mut text: String = (1..=30).map(cycle).collect();
+    text.insert_str(0, "gc 29 @9.000s 1%: 0.1+10+0.2 ms clock, 0.2+9/18\n");
+    fs::write(&log, &text).unwrap();
+    let file = log.to_str().unwrap();
+    let output = memsight(&["gctrace", file]);
+    let (out, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(errors.contains("1 lines could not be read, the first: line 1, byte 51"), "{errors}");
+    for part in [
+        "30 cycles (1 to 30) in 29.0 s on 2 P",
+        "limit      GOGC, about 100",
+        "grows by 600.0 MiB a minute",
+        "# lives",
+        "memsight heap leaks",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let csv = memsight(&["gctrace", file, "--csv"]);
+    assert_eq!(String::from_utf8_lossy(&csv.stdout).lines().count(), 31);
+    let metrics = memsight(&["gctrace", file, "--openmetrics"]);
+    let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
+    assert!(metrics.contains("\ngo_gc_cycles_total_gc_cycles_total 30\n"), "{metrics}");
+    assert!(metrics.contains("\ngo_gc_heap_live_bytes 408944640\n"), "{metrics}");
+    assert!(metrics.contains("_bucket{le=\"+Inf\"} 60\n") && metrics.ends_with("# EOF\n"));
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("app.log");
+    fs::write(&log, b"gc is fine\n\xff\xfe\n").unwrap();
+    let output = memsight(&["gctrace", log.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors.contains("no line of the Go runtime in 2 lines") && errors.contains("GODEBUG"));
+    let output = memsight(&["gctrace"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("-- COMMAND"));
+    assert_eq!(output.status.code(), Some(2));
+    let output = memsight(&["gctrace", "--", "/nonexistent/program"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/program"));
+    assert_eq!(output.status.code(), Some(2));
+}

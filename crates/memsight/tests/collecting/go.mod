@@ -1,0 +1,3 @@
+module collecting
+
+go 1.21
