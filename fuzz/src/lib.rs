@@ -1,6 +1,8 @@
 //! What the targets share: a count of the memory in use, and the check that every
 //! profile reader must pass.
 
+pub mod subject;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

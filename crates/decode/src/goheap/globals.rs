@@ -1,5 +1,7 @@
 //! What package variables hold.
 
+use std::borrow::Cow;
+
 use model::heap::{HolderId, HolderKind};
 
 use super::files::DebugType;
@@ -11,14 +13,14 @@ use super::{Reader, Seed};
 use crate::bytes::Bytes;
 use crate::symbols::variables::TypeKind;
 
-impl<'a> Reader<'a, '_> {
+impl<'a, 'm> Reader<'a, 'm> {
     /// The variables of all modules, by the masks the collector scans them with.
     pub(super) fn globals(
         &self,
         roots: &mut Roots<'a, '_>,
         types: &mut TypeTable<'a, '_>,
         names: &Names<'_>,
-    ) -> Vec<Seed> {
+    ) -> Vec<Seed<'m>> {
         let mut seeds = Vec::new();
         let statics = self.statics(names);
         for (index, module) in self.modules.iter().enumerate() {
@@ -55,11 +57,11 @@ impl<'a> Reader<'a, '_> {
                     if let Some(holder) = roots.holders.last_mut() {
                         holder.of = of;
                     }
-                    let from = start.checked_sub(region.start).map(|from| from as usize);
-                    let bytes =
-                        from.and_then(|from| region.bytes.get(from..from + (end - start) as usize));
+                    let bytes = start.checked_sub(region.start).and_then(|from| {
+                        region.bytes.get(from as usize..)?.get(..(end - start) as usize)
+                    });
                     if let (Some(of), Some(bytes)) = (of, bytes) {
-                        let bytes = bytes.to_vec();
+                        let bytes = Cow::Borrowed(bytes);
                         seeds.push(Seed { bytes, live: None, of, is_pointer: false });
                     }
                 });

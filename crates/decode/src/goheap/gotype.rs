@@ -228,7 +228,7 @@ impl<'a, 'm> Types<'a, 'm> {
             return None;
         }
         let mut bits = vec![0_u8; words.div_ceil(8) as usize];
-        let mut budget = MASK_STEPS_MAX;
+        let mut budget = MASK_STEPS_FREE + words * MASK_STEPS_PER_WORD;
         self.mark(found, 0, &mut bits, 0, &mut budget)?;
         Some(Mask::Owned(bits))
     }
@@ -256,7 +256,9 @@ impl<'a, 'm> Types<'a, 'm> {
         };
         match found.kind {
             kind::STRUCT => {
-                for field in self.fields(found) {
+                let fields = self.fields(found);
+                *budget = budget.checked_sub(fields.len() as u64)?;
+                for field in fields {
                     let of = self.get(field.of)?;
                     self.mark(&of, at.checked_add(field.offset)?, bits, depth + 1, budget)?;
                 }
@@ -278,7 +280,9 @@ impl<'a, 'm> Types<'a, 'm> {
 
 /// A gibibyte of pointers in one type; larger ones are damage.
 const MASK_WORDS_MAX: u64 = 1 << 27;
-const MASK_STEPS_MAX: u64 = 1 << 28;
+/// Fields and values that are looked at for a mask: eight bytes and some nesting a word.
+const MASK_STEPS_PER_WORD: u64 = 64;
+const MASK_STEPS_FREE: u64 = 1 << 16;
 const DEPTH_MAX: u32 = 100;
 
 /// Which words of a value are pointers.

@@ -5,6 +5,7 @@
 //! every binary carries, and from DWARF where there is some. Cost: one pass over the
 //! memory of objects that hold pointers, and one over the reachable ones for their types.
 
+mod bounds;
 mod files;
 mod globals;
 mod gotype;
@@ -18,9 +19,12 @@ mod routines;
 mod spans;
 mod specials;
 mod stacks;
+#[cfg(test)]
+mod tests;
 mod typetable;
 mod typing;
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 
 use model::Addr;
@@ -118,8 +122,8 @@ struct Reader<'a, 'm> {
 }
 
 /// The bytes of a variable, which of its words are live, and its type.
-struct Seed {
-    bytes: Vec<u8>,
+struct Seed<'m> {
+    bytes: Cow<'m, [u8]>,
     /// `None` when all are.
     live: Option<Vec<u64>>,
     of: TypeId,
@@ -134,8 +138,8 @@ impl<'a, 'm> Reader<'a, 'm> {
         let pointers = Pointers::new(go, self.layout, self.table.arenas);
         let mut names = Names::new(self.files);
         let mut types = TypeTable::new(go, self.files);
-        let mut roots = Roots::new(self.table);
-        let mut stacks = StackNames::default();
+        let mut roots = Roots::new(self.table, image.bytes());
+        let mut stacks = StackNames::for_memory(image.bytes());
         let mut seeds = self.globals(&mut roots, &mut types, &names);
         let goroutines = self.goroutines(
             &mut roots,
@@ -173,7 +177,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         let fields = types.finish(used.into_iter());
         let mut graph = HeapGraph {
             source: self.source(),
-            strings: types.strings,
+            strings: types.strings.into_table(),
             types: types.types,
             fields,
             objects: Objects::Spans(self.table.columns.clone()),
@@ -250,7 +254,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         &self,
         typing: &mut Typing<'a, '_, '_, '_>,
         pointers: &Pointers<'a, '_>,
-        seeds: &[Seed],
+        seeds: &[Seed<'_>],
     ) {
         typing.exact();
         for seed in seeds {

@@ -23,6 +23,10 @@ impl Region<'_> {
     pub(super) fn has(&self, addr: u64) -> bool {
         addr.checked_sub(self.start).is_some_and(|offset| offset < self.bytes.len() as u64)
     }
+
+    fn overlaps(&self, start: u64, end: u64) -> bool {
+        start < self.start.saturating_add(self.bytes.len() as u64) && self.start < end
+    }
 }
 
 /// A module's tables, at run-time addresses.
@@ -51,7 +55,7 @@ pub(super) fn read<'a>(
     let mut modules = Vec::new();
     let mut next = first;
     while !next.is_nil() && modules.len() < MODULES_MAX {
-        let Some(module) = module(memory, next, layout, warnings) else {
+        let Some(module) = module(memory, next, layout, &modules, warnings) else {
             warnings.push(format!("the module data at {next} could not be read"));
             break;
         };
@@ -66,11 +70,16 @@ fn module<'a>(
     memory: &MemoryImage<'a>,
     at: Addr,
     layout: &Layout,
+    known: &[Module<'a>],
     warnings: &mut Vec<String>,
 ) -> Option<Module<'a>> {
     let data = Bytes(memory.slice(at, layout.next_module + 8)?);
     let word = |offset: u64| data.u64(offset as usize);
-    let (text, gofunc) = (word(176)?, word(layout.gofunc)?);
+    let (text, etext, gofunc) = (word(176)?, word(184)?, word(layout.gofunc)?);
+    // A list that runs in a circle, or memory that counts twice.
+    if known.iter().any(|known| text < known.etext && known.text < etext) {
+        return None;
+    }
     let gofunc = memory.tail(Addr(gofunc)).unwrap_or(&[]);
     let header = memory.tail(Addr(word(0)?)).unwrap_or(&[]);
     let table = Pclntab::parse(header, Addr(text), gofunc);
@@ -83,8 +92,11 @@ fn module<'a>(
         let (start, end) = (word(bounds)?, word(bounds + 8)?);
         let bits = word(mask)? as u32;
         let mask = memory.slice(Addr(word(mask + 8)?), u64::from(bits).div_ceil(8));
+        let others = known.iter().flat_map(|module| &module.regions).chain(&regions);
+        let is_apart = others.into_iter().all(|other| !other.overlaps(start, end));
         // The end of .data and .bss are mapped apart.
-        match (memory.joined(Addr(start), end.checked_sub(start)?), mask) {
+        let len = end.checked_sub(start)?;
+        match (is_apart.then(|| memory.joined(Addr(start), len)).flatten(), mask) {
             (Some(bytes), Some(mask)) => regions.push(Region { start, bytes, mask }),
             _ if start == end => {}
             _ => warnings.push(format!("the variables at {start:#x} could not be read")),
@@ -92,7 +104,7 @@ fn module<'a>(
     }
     Some(Module {
         text,
-        etext: word(184)?,
+        etext,
         types: word(296)?,
         etypes: word(layout.etypes)?,
         rodata: word(layout.rodata)?,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use ahash::AHashMap;
 use model::Addr;
 
+use super::bounds::Room;
 use super::files::{DebugType, ModuleFile};
 use crate::bytes::Bytes;
 use crate::elf::Elf;
@@ -38,16 +39,18 @@ pub(super) struct Names<'m> {
     /// Data symbols of each module: start, size, name.
     symbols: Vec<Vec<(u64, u64, &'m str)>>,
     locals: AHashMap<(u64, bool), Rc<Vec<Local>>>,
+    /// Addresses and variables that may still be kept.
+    room: Room,
 }
 
-/// The addresses whose locals are kept.
-const SITES_MAX: usize = 1 << 20;
+/// Addresses and variables of which what was read is kept.
+const KEPT_MAX: u64 = 1 << 20;
 
 impl<'m> Names<'m> {
     pub(super) fn new(files: &'m [ModuleFile<'m>]) -> Names<'m> {
         let symbols = |file: &ModuleFile<'m>| file.elf.as_ref().map(data_symbols);
         let symbols = files.iter().map(|file| symbols(file).unwrap_or_default()).collect();
-        Names { files, symbols, locals: AHashMap::new() }
+        Names { files, symbols, locals: AHashMap::new(), room: Room::of(KEPT_MAX) }
     }
 
     /// The last part of a plugin's path; empty for the program itself.
@@ -85,7 +88,7 @@ impl<'m> Names<'m> {
             return Rc::clone(found);
         }
         let found = Rc::new(self.read_locals(module, pc, is_call).unwrap_or_default());
-        if self.locals.len() < SITES_MAX {
+        if self.room.take(1 + found.len() as u64) {
             self.locals.insert((pc, is_call), Rc::clone(&found));
         }
         found

@@ -47,14 +47,15 @@ impl<'a, 'm> Pointers<'a, 'm> {
             return nothing;
         }
         if span.is_large {
-            return Described { start: 0, exact: self.type_mask(span.large_type) };
+            return Described { start: 0, exact: self.type_mask(span.large_type, span.elem) };
         }
         if span.elem <= BITMAP_MAX {
             return nothing;
         }
         let offset = usize::try_from(slot * span.elem).ok();
         let header = offset.and_then(|offset| Bytes(&span.bytes).u64(offset)).unwrap_or(0);
-        Described { start: HEADER, exact: self.type_mask(header) }
+        let exact = self.type_mask(header, span.elem - HEADER);
+        Described { start: HEADER, exact }
     }
 
     /// Where values start in the slots of a span: behind the header.
@@ -64,17 +65,20 @@ impl<'a, 'm> Pointers<'a, 'm> {
         if has_header { HEADER } else { 0 }
     }
 
-    fn type_mask(&self, addr: u64) -> Option<std::rc::Rc<TypeMask<'a>>> {
+    /// The type at an address, of which a value fits into `room` bytes: a mask costs no more
+    /// than a part of the object that names it.
+    fn type_mask(&self, addr: u64, room: u64) -> Option<std::rc::Rc<TypeMask<'a>>> {
         if addr == 0 {
             return None;
         }
         let mut masks = self.masks.borrow_mut();
-        let read = || {
-            let of = self.types.get(addr)?;
-            let mask = self.types.mask(&of)?;
-            (of.size > 0).then(|| std::rc::Rc::new(TypeMask { of, mask }))
-        };
-        masks.entry(addr).or_insert_with(read).clone()
+        if let Some(known) = masks.get(&addr) {
+            return known.clone().filter(|known| known.of.size <= room);
+        }
+        let of = self.types.get(addr).filter(|of| (1..=room).contains(&of.size))?;
+        let mask = self.types.mask(&of).map(|mask| std::rc::Rc::new(TypeMask { of, mask }));
+        masks.insert(addr, mask.clone());
+        mask
     }
 
     /// Calls `visit` with the offset and the value of every non-nil pointer of a slot, in
@@ -186,7 +190,8 @@ fn tile(found: &TypeMask<'_>, start: u64, size: u64, at: &mut impl FnMut(u64)) {
 
 /// Calls `visit` with the offset and value of each non-nil word whose bit in `mask` is set.
 pub(super) fn each_masked(bytes: &[u8], mask: &[u8], mut visit: impl FnMut(u64, u64)) {
-    for (index, byte) in mask.iter().enumerate() {
+    // A damaged mask can be far longer than what it is of.
+    for (index, byte) in mask.iter().take(bytes.len().div_ceil(64)).enumerate() {
         let mut left = *byte;
         while left != 0 {
             let offset = index * 64 + left.trailing_zeros() as usize * 8;

@@ -1,9 +1,12 @@
 //! Goroutines as holders: their frames' variables by name, registers, deferred calls.
 
+use std::collections::BTreeMap;
+
 use ahash::AHashMap;
 use model::heap::{HeapGoroutine, Holder, HolderId, HolderKind};
 use model::{Addr, Frame};
 
+use super::bounds::Room;
 use super::names::{Local, Names};
 use super::roots::Roots;
 use super::stacks::{LiveWord, Routine, Scan, ScannedFrame, Stacks};
@@ -16,7 +19,7 @@ const GOROUTINES_MAX: u64 = 4_000_000;
 /// Frames of a stack that are kept; the variables of deeper ones still count.
 const FRAMES_KEPT: usize = 256;
 
-impl<'a> Reader<'a, '_> {
+impl<'a, 'm> Reader<'a, 'm> {
     /// What every goroutine holds.
     pub(super) fn goroutines(
         &self,
@@ -24,7 +27,7 @@ impl<'a> Reader<'a, '_> {
         types: &mut TypeTable<'a, '_>,
         names: &mut Names<'_>,
         stack_names: &mut StackNames,
-        seeds: &mut Vec<Seed>,
+        seeds: &mut Vec<Seed<'m>>,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<HeapGoroutine>, RuntimeError> {
         let image = self.input.image;
@@ -35,9 +38,16 @@ impl<'a> Reader<'a, '_> {
         let mut stacks = Stacks::new(image, self.modules, self.layout, self.input.threads);
         let mut goroutines = Vec::new();
         let mut partial = 0_u64;
+        let mut claimed = Claimed::default();
         for index in 0..count.min(GOROUTINES_MAX) {
             let Ok(g) = image.read_u64(Addr(list.wrapping_add(index * 8))) else { break };
             let Some(routine) = stacks.routine(g) else { continue };
+            // One that is listed twice, or shares its stack with another: damage.
+            let (low, high) = (routine.stack_lo, routine.stack_hi);
+            if !claimed.claim(g, 0) || (low < high && !claimed.claim(low, high)) {
+                partial += 1;
+                continue;
+            }
             let scan = stacks.scan(&routine);
             partial += u64::from(scan.is_partial);
             let pcs: Vec<u64> = scan.frames.iter().take(FRAMES_KEPT).map(|f| f.pc).collect();
@@ -47,10 +57,12 @@ impl<'a> Reader<'a, '_> {
                 id: routine.id,
                 state: goroutine_state(routine.status).to_owned(),
                 wait_reason: wait_reason(version, routine.wait_reason).unwrap_or("").to_owned(),
-                stack_bytes: routine.stack_hi.saturating_sub(routine.stack_lo),
+                stack_bytes: high.saturating_sub(low),
                 stack: Some(stack_names.of(&pcs, false, self.modules)),
             });
-            let mut hold = Hold { reader: self, roots, types, names, seeds, number };
+            // Variables are parts of the stack; those of inlined calls may count twice.
+            let room = Room::of(high.saturating_sub(low).saturating_mul(2));
+            let mut hold = Hold { reader: self, roots, types, names, seeds, number, room };
             hold.goroutine(&routine, &scan);
         }
         if partial > 0 {
@@ -67,8 +79,29 @@ struct Hold<'a, 'm, 'r, 't, 's, 'n> {
     roots: &'r mut Roots<'a, 't>,
     types: &'r mut TypeTable<'a, 's>,
     names: &'r mut Names<'n>,
-    seeds: &'r mut Vec<Seed>,
+    seeds: &'r mut Vec<Seed<'m>>,
     number: u32,
+    /// Bytes of variables that may still be copied.
+    room: Room,
+}
+
+/// Ranges of memory of which none may overlap.
+#[derive(Default)]
+pub(super) struct Claimed {
+    ranges: BTreeMap<u64, u64>,
+}
+
+impl Claimed {
+    /// Takes a range, or a single address when it has no end; false if another one has it.
+    pub(super) fn claim(&mut self, start: u64, end: u64) -> bool {
+        let end = end.max(start.saturating_add(1));
+        let before = self.ranges.range(..end).next_back();
+        let is_free = before.is_none_or(|(_, before_end)| *before_end <= start);
+        if is_free {
+            self.ranges.insert(start, end);
+        }
+        is_free
+    }
 }
 
 impl Hold<'_, '_, '_, '_, '_, '_> {
@@ -169,19 +202,21 @@ impl Hold<'_, '_, '_, '_, '_, '_> {
         }
         const VARIABLE_MAX: u64 = 1 << 20;
         // A guess may be a word that died long ago: it says nothing of types.
-        if is_guess || local.bytes > VARIABLE_MAX {
+        if is_guess || local.bytes > VARIABLE_MAX || !self.room.take(local.bytes) {
             return;
         }
         let mut bytes = vec![0; local.bytes as usize];
         for (offset, size, at) in &local.places {
             let from = frame.cfa.wrapping_add_signed(*at);
             let part = self.reader.input.image.slice(Addr(from), *size);
-            let target = bytes.get_mut(*offset as usize..offset.saturating_add(*size) as usize);
+            let to = offset.saturating_add(*size);
+            let target = bytes.get_mut(*offset as usize..to as usize);
             if let (Some(part), Some(target)) = (part, target) {
                 target.copy_from_slice(part);
             }
         }
         let live = Some(words.iter().map(|(offset, _)| *offset).collect());
+        let bytes = bytes.into();
         self.seeds.push(Seed { bytes, live, of, is_pointer: local.is_moved_to_heap });
     }
 }
@@ -190,7 +225,7 @@ impl Hold<'_, '_, '_, '_, '_, '_> {
 fn offset_in(local: &Local, cfa: u64, addr: u64) -> Option<u64> {
     local.places.iter().find_map(|(offset, size, at)| {
         let into = addr.checked_sub(cfa.wrapping_add_signed(*at))?;
-        (into < *size).then_some(offset + into)
+        (into < *size).then_some(offset.saturating_add(into))
     })
 }
 
@@ -209,13 +244,21 @@ impl Reader<'_, '_> {
 }
 
 /// Stacks by their addresses.
-#[derive(Default)]
 pub(super) struct StackNames {
     ids: AHashMap<Vec<u64>, u32>,
     pub(super) stacks: Vec<Vec<Frame>>,
+    /// Bytes of frames that may still be made: each has its own copy of its names.
+    room: Room,
 }
 
 impl StackNames {
+    /// No stack yet, of a program with so many bytes of memory.
+    pub(super) fn for_memory(bytes: u64) -> StackNames {
+        const BYTES_FREE: u64 = 16 << 20;
+        let room = Room::of(BYTES_FREE + bytes / 4);
+        StackNames { ids: AHashMap::new(), stacks: Vec::new(), room }
+    }
+
     /// The stack of these addresses; `are_returns` when each lies behind its call.
     pub(super) fn of(&mut self, pcs: &[u64], are_returns: bool, modules: &[Module<'_>]) -> u32 {
         if let Some(id) = self.ids.get(pcs) {
@@ -228,7 +271,12 @@ impl StackNames {
             let table = module.and_then(|module| module.table.as_ref());
             table.map(|table| table.frames(Addr(pc))).unwrap_or_default()
         });
-        let frames = frames.map(|logical| logical.frame).collect();
+        let frames = frames.map(|logical| logical.frame);
+        let frames = frames.take_while(|frame| {
+            let names = frame.function.len() + frame.file.len();
+            self.room.take((size_of::<Frame>() + names) as u64)
+        });
+        let frames = frames.collect();
         // One entry a distinct stack, each of at least one address that was read.
         let id = self.stacks.len() as u32;
         self.stacks.push(frames);

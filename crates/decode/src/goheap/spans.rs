@@ -77,6 +77,8 @@ impl Arenas {
 
 /// A heap with more spans is damage: 2^26 pages are 512 GiB.
 const SPANS_MAX: u64 = 1 << 26;
+/// `gc.MaxObjsPerSpan`: a page of the smallest.
+const SLOTS_MAX: u64 = 1024;
 /// `arenaBaseOffset` on amd64, negated.
 const AMD64_BIAS: u64 = 0x8000_0000_0000;
 /// `mSpanInUse`.
@@ -103,7 +105,7 @@ impl<'a> SpanTable<'a> {
             let slot = list.checked_add(index * 8).ok_or(MemoryError::Unmapped(Addr(list)))?;
             reader.add(memory.read_u64(Addr(slot))?);
         }
-        Ok(reader.finish())
+        Ok(reader.table())
     }
 
     /// The span of an address, by index.
@@ -143,32 +145,45 @@ struct Reader<'a, 'm> {
     layout: &'m Layout,
     sweepgen: u32,
     arenas: Arenas,
-    found: Vec<(Span<'a>, Vec<u64>)>,
+    found: Vec<Candidate>,
     failed: u64,
 }
 
+/// A span that says it is in use: where its memory is, and its `mspan`.
+struct Candidate {
+    base: u64,
+    end: u64,
+    addr: u64,
+}
+
 impl<'a> Reader<'a, '_> {
+    fn mspan(&self, addr: u64) -> Option<Bytes<'a>> {
+        self.memory.slice(Addr(addr), self.layout.span_size as u64).map(Bytes)
+    }
+
     fn add(&mut self, addr: u64) {
-        let Some(bytes) = self.memory.slice(Addr(addr), self.layout.span_size as u64) else {
+        let Some(bytes) = self.mspan(addr) else {
             self.failed += 1;
             return;
         };
-        let bytes = Bytes(bytes);
         if bytes.u8(self.layout.state) != Some(IN_USE) {
             return;
         }
-        match self.span(bytes) {
-            Some(span) => {
-                let bits = self.allocated(bytes, &span);
-                self.found.push((span, bits));
-            }
+        let place = || {
+            let (base, pages) = (bytes.u64(24)?, bytes.u64(32)?);
+            let end = base.checked_add(pages.checked_mul(PAGE)?)?;
+            let is_sound = base < end && base % PAGE == 0 && end <= 1 << 57;
+            is_sound.then_some(Candidate { base, end, addr })
+        };
+        match place() {
+            Some(found) => self.found.push(found),
             None => self.failed += 1,
         }
     }
 
-    fn span(&self, bytes: Bytes<'_>) -> Option<Span<'a>> {
+    fn span(&self, bytes: Bytes<'_>, place: &Candidate) -> Option<Span<'a>> {
         let layout = self.layout;
-        let (base, pages) = (bytes.u64(24)?, bytes.u64(32)?);
+        let (base, size) = (place.base, place.end - place.base);
         let elem = bytes.u64(layout.elemsize)?;
         let slots = if layout.minor == 21 {
             bytes.u64(layout.nelems)?
@@ -176,16 +191,16 @@ impl<'a> Reader<'a, '_> {
             bytes.u16(layout.nelems)?.into()
         };
         let class = bytes.u8(layout.spanclass)?;
-        let size = pages.checked_mul(PAGE)?;
-        let fits = elem > 0 && slots > 0 && slots.checked_mul(elem)? <= size;
-        if !fits || base % PAGE != 0 || base.checked_add(size)? > 1 << 57 {
+        let is_large = class >> 1 == 0;
+        let slots_max = if is_large { 1 } else { SLOTS_MAX };
+        let fits = elem > 0 && elem % 8 == 0 && slots.checked_mul(elem)? <= size;
+        if !fits || !(1..=slots_max).contains(&slots) {
             return None;
         }
-        let is_large = class >> 1 == 0;
         let has_large_type = layout.large_type != 0 && is_large;
         Some(Span {
             base,
-            pages,
+            pages: size / PAGE,
             elem,
             slots: u32::try_from(slots).ok()?,
             is_noscan: class & 1 != 0,
@@ -263,31 +278,37 @@ impl<'a> Reader<'a, '_> {
         (0..words).map(|word| Bytes(bytes).u64(word * 8).unwrap_or(0)).collect()
     }
 
-    fn finish(mut self) -> SpanTable<'a> {
-        self.found.sort_by_key(|(span, _)| span.base);
-        // Two spans on one page are damage; the first counts.
-        let mut end = 0;
-        self.found.retain(|(span, _)| {
-            let is_apart = span.base >= end;
-            if is_apart {
-                end = span.base + span.pages * PAGE;
-            }
-            is_apart
-        });
-        let count = self.found.len();
+    /// The table of what was added. Only now is anything read or copied for a span: there may
+    /// be any number of them for the same memory.
+    fn table(mut self) -> SpanTable<'a> {
+        let mut found = std::mem::take(&mut self.found);
+        found.sort_by_key(|span| span.base);
         let mut table = SpanTable {
-            spans: Vec::with_capacity(count),
+            spans: Vec::new(),
             columns: Spans::default(),
             index: PageIndex::default(),
             in_use_bytes: 0,
-            unreadable: self.failed,
+            unreadable: 0,
             arenas: self.arenas,
         };
         let columns = &mut table.columns;
         let (mut first, mut word) = (0_u32, 0_u32);
         columns.first.to_mut().push(first);
         columns.word.to_mut().push(word);
-        for (span, bits) in self.found {
+        let mut end = 0;
+        for place in found {
+            // Two spans on one page are damage; the first counts.
+            if place.base < end {
+                continue;
+            }
+            let mspan = self.mspan(place.addr);
+            let Some((mspan, span)) = mspan.and_then(|at| Some((at, self.span(at, &place)?)))
+            else {
+                self.failed += 1;
+                continue;
+            };
+            end = place.end;
+            let bits = self.allocated(mspan, &span);
             first = first.saturating_add(bits.iter().map(|bits| bits.count_ones()).sum());
             word += bits.len() as u32;
             columns.base.to_mut().push(span.base);
@@ -303,6 +324,7 @@ impl<'a> Reader<'a, '_> {
             table.spans.push(span);
         }
         table.index = PageIndex::of(&table.spans);
+        table.unreadable = self.failed;
         table
     }
 }
@@ -345,11 +367,9 @@ impl PageIndex {
     #[inline]
     fn get(&self, addr: u64) -> Option<usize> {
         let page = addr / PAGE;
-        for (start, pages) in &self.runs {
-            if let Some(found) = page.checked_sub(*start).and_then(|at| pages.get(at as usize)) {
-                return found.checked_sub(1).map(|index| index as usize);
-            }
-        }
-        None
+        let run = self.runs.partition_point(|(start, _)| *start <= page).checked_sub(1)?;
+        let (start, pages) = self.runs.get(run)?;
+        let found = pages.get((page - start) as usize)?;
+        found.checked_sub(1).map(|index| index as usize)
     }
 }

@@ -5,9 +5,10 @@
 //! runtime/mheap.go (special), mgcmark.go (markrootSpans), mfinal.go, mcleanup.go.
 
 use ahash::AHashMap;
+use model::Addr;
 use model::heap::{HolderId, HolderKind, ObjectId};
-use model::{Addr, StringTable};
 
+use super::bounds::{Circle, Room, Strings};
 use super::layout::Layout;
 use super::pointers::Pointers;
 use super::roots::Roots;
@@ -15,8 +16,6 @@ use super::spans::Span;
 use crate::bytes::Bytes;
 use crate::goruntime::{Memory, MemoryImage};
 
-/// A list of specials or blocks that is longer is damaged.
-const LIST_MAX: usize = 1 << 24;
 /// Frames of a sampled allocation (`runtime.maxProfStackDepth`).
 const STACK_MAX: u64 = 1024;
 
@@ -33,6 +32,8 @@ pub(super) struct Specials<'a, 'm> {
     pub(super) layout: &'m Layout,
     pub(super) pointers: &'m Pointers<'a, 'm>,
     holders: AHashMap<HolderKind, HolderId>,
+    /// Bytes of lists that may still be read: lists can share their tails.
+    room: Room,
     /// Sampled objects and the addresses of their profiling buckets.
     pub(super) sampled: Vec<(ObjectId, u64)>,
 }
@@ -44,14 +45,15 @@ impl<'a, 'm> Specials<'a, 'm> {
         pointers: &'m Pointers<'a, 'm>,
     ) -> Self {
         let (holders, sampled) = (AHashMap::new(), Vec::new());
-        Specials { memory, layout, pointers, holders, sampled }
+        let room = Room::of(memory.bytes());
+        Specials { memory, layout, pointers, holders, room, sampled }
     }
 
     fn holder(
         &mut self,
         kind: HolderKind,
         roots: &mut Roots<'_, '_>,
-        strings: &mut StringTable,
+        strings: &mut Strings,
     ) -> HolderId {
         *self.holders.entry(kind).or_insert_with(|| {
             let name = match kind {
@@ -69,12 +71,14 @@ impl<'a, 'm> Specials<'a, 'm> {
         index: usize,
         span: &Span<'a>,
         roots: &mut Roots<'a, '_>,
-        strings: &mut StringTable,
+        strings: &mut Strings,
     ) {
         let layout = self.layout;
         let mut next = span.specials;
-        let mut count = 0;
-        while next != 0 && count < LIST_MAX {
+        let mut circle = Circle::default();
+        // At most one of each object.
+        let mut finalized = 0;
+        while next != 0 && !circle.is_closed_by(next) && self.room.take(layout.special_end) {
             let Some(bytes) = self.memory.slice(Addr(next), layout.special_end + 24) else { break };
             let bytes = Bytes(bytes);
             let end = layout.special_end as usize;
@@ -90,9 +94,13 @@ impl<'a, 'm> Specials<'a, 'm> {
                 _ if kind == layout.kind_finalizer => {
                     let holder = self.holder(HolderKind::Finalizer, roots, strings);
                     roots.point(holder, 0, word(0));
-                    self.pointers.each(span, slot, |_, value| {
-                        roots.point(holder, 0, value);
-                    });
+                    // They lie in the order of their objects.
+                    if slot >= finalized {
+                        finalized = slot + 1;
+                        self.pointers.each(span, slot, |_, value| {
+                            roots.point(holder, 0, value);
+                        });
+                    }
                 }
                 _ if kind == layout.kind_weak_handle => {
                     let holder = self.holder(HolderKind::WeakHandle, roots, strings);
@@ -114,7 +122,6 @@ impl<'a, 'm> Specials<'a, 'm> {
                 _ => {}
             }
             next = bytes.u64(0).unwrap_or(0);
-            count += 1;
         }
     }
 
@@ -123,7 +130,7 @@ impl<'a, 'm> Specials<'a, 'm> {
         &mut self,
         queues: Queues,
         roots: &mut Roots<'a, '_>,
-        strings: &mut StringTable,
+        strings: &mut Strings,
     ) {
         let read = |addr: Option<Addr>, offset| {
             addr.and_then(|at| at.checked_add(offset)).and_then(|at| self.memory.read_u64(at).ok())
@@ -145,13 +152,16 @@ impl<'a, 'm> Specials<'a, 'm> {
         [link, count, entries, step, most]: [u64; 5],
         kind: HolderKind,
         roots: &mut Roots<'a, '_>,
-        strings: &mut StringTable,
+        strings: &mut Strings,
     ) {
         let mut next = first.unwrap_or(0);
-        let mut seen = 0;
-        while next != 0 && seen < LIST_MAX {
+        let mut circle = Circle::default();
+        while next != 0 && !circle.is_closed_by(next) && !roots.is_full() {
             let word = |offset: u64| self.memory.read_u64(Addr(next.wrapping_add(offset))).ok();
             let used = word(count).map_or(0, |count| u64::from(count as u32)).min(most);
+            if !self.room.take(entries + used * step) {
+                break;
+            }
             let bytes = self.memory.slice(Addr(next.wrapping_add(entries)), used * step);
             let bytes = Bytes(bytes.unwrap_or(&[]));
             let following = word(link).unwrap_or(0);
@@ -163,7 +173,6 @@ impl<'a, 'm> Specials<'a, 'm> {
                 }
             }
             next = following;
-            seen += 1;
         }
     }
 }

@@ -7,9 +7,12 @@
 //! only when something points to them. Source: runtime/mgcmark.go (scanstack),
 //! stkframe.go, mgcstack.go.
 
+use std::cell::RefCell;
+
 use ahash::AHashMap;
 use model::Addr;
 
+use super::bounds::{Circle, Room};
 use super::layout::Layout;
 use super::modules::Module;
 use super::pointers::each_masked;
@@ -25,6 +28,10 @@ const FUNCDATA_OBJECTS: u8 = 2;
 const FRAMES_MAX: usize = 1 << 22;
 const STACK_MAX: u64 = 1 << 30;
 const OBJECTS_MAX: usize = 1 << 12;
+/// Live words that a stack may have for each of its words: arguments belong to two frames.
+/// The frames of a damaged table overlap without end.
+const WORDS_PER_WORD: u64 = 4;
+const WORDS_FREE: u64 = 1 << 10;
 
 /// A goroutine as its `g` describes it.
 #[derive(Clone, Debug, Default)]
@@ -72,12 +79,14 @@ pub(super) struct Scan {
 }
 
 /// What is known of a code address; the same for all goroutines that wait there.
-struct Site {
+struct Site<'a> {
     frame_size: u64,
-    name: Option<String>,
-    args: Words,
-    locals: Words,
-    objects: Vec<StackObject>,
+    name: Option<&'a str>,
+    args: Words<'a>,
+    locals: Words<'a>,
+    /// Its `runtime.stackObjectRecord`s.
+    objects: &'a [u8],
+    rodata: u64,
     is_top: bool,
     is_reflect: bool,
     entry: u64,
@@ -85,19 +94,20 @@ struct Site {
 }
 
 /// Live words of an area.
-enum Words {
+enum Words<'a> {
     None,
     /// No map: everything counts.
     All(u64),
-    Mask(u64, Vec<u8>),
+    Mask(u64, &'a [u8]),
 }
 
-#[derive(Clone)]
-struct StackObject {
+/// A variable that lies on the stack and has its address taken.
+struct StackObject<'a> {
+    /// From the frame's base.
     offset: i32,
     size: u32,
     ptr_bytes: u64,
-    mask: Option<Vec<u8>>,
+    mask: Option<&'a [u8]>,
 }
 
 /// Scans stacks.
@@ -108,7 +118,7 @@ pub(super) struct Stacks<'a, 'm> {
     pub(super) threads: &'m [ThreadRegisters],
     /// `runtime.m.vdsoSP`.
     vdso_sp: u64,
-    sites: AHashMap<u64, Option<std::rc::Rc<Site>>>,
+    sites: AHashMap<u64, Option<std::rc::Rc<Site<'a>>>>,
 }
 
 mod status {
@@ -170,7 +180,8 @@ impl<'a, 'm> Stacks<'a, 'm> {
             scan.is_partial = true;
             return scan;
         };
-        let stack = Stack { lo: routine.stack_lo, hi: routine.stack_hi, bytes };
+        let room = RefCell::new(Room::of(WORDS_FREE + WORDS_PER_WORD * size / 8));
+        let stack = Stack { lo: routine.stack_lo, hi: routine.stack_hi, bytes, room };
         self.saved(routine, &stack, &mut scan);
         scan.registers = self.vector_registers(routine);
         match self.start(routine, &stack, &mut scan) {
@@ -183,6 +194,7 @@ impl<'a, 'm> Stacks<'a, 'm> {
                 scan.is_partial = true;
             }
         }
+        scan.is_partial |= !stack.room.borrow_mut().take(1);
         scan
     }
 
@@ -234,20 +246,18 @@ impl<'a, 'm> Stacks<'a, 'm> {
 
     /// The closure register, deferred calls and what they carry.
     fn saved(&self, routine: &Routine, stack: &Stack<'_>, scan: &mut Scan) {
-        const DEFERS_MAX: usize = 1 << 16;
         scan.saved.extend(self.field(routine.g, self.layout.sched_ctxt).filter(|ctxt| *ctxt != 0));
         // A panic's record lies on the stack, where it counts as a stack object.
         scan.saved.extend(self.field(routine.g, 32).filter(|panic| *panic != 0));
         let mut next = self.field(routine.g, 40).unwrap_or(0);
-        let mut count = 0;
-        while next != 0 && count < DEFERS_MAX {
+        let mut circle = Circle::default();
+        while next != 0 && !circle.is_closed_by(next) && stack.take_word() {
             let defer = next;
             scan.saved.extend(self.field(defer, 24).filter(|fn_value| *fn_value != 0));
             if !stack.contains(defer) {
                 scan.saved.push(defer);
             }
             next = self.field(defer, self.layout.defer_link).unwrap_or(0);
-            count += 1;
         }
     }
 
@@ -269,7 +279,7 @@ impl<'a, 'm> Stacks<'a, 'm> {
             };
             let cfa = sp.saturating_add(site.frame_size + 8);
             let mut frame = ScannedFrame { pc: site.inside(pc), is_call, cfa, words: Vec::new() };
-            let name = site.name.as_deref().unwrap_or("");
+            let name = site.name.unwrap_or("");
             let is_injected = matches!(name, "runtime.asyncPreempt" | "runtime.debugCallV2");
             if is_guess || is_injected {
                 stack.guess(sp, cfa.saturating_sub(8), &mut frame.words);
@@ -284,11 +294,11 @@ impl<'a, 'm> Stacks<'a, 'm> {
                 }
             }
             let index = scan.frames.len();
-            for object in &site.objects {
+            for object in self.objects(&site).take_while(|_| stack.take_word()) {
                 let base = if object.offset >= 0 { cfa } else { site.varp(sp, cfa) };
                 let addr = base.wrapping_add_signed(object.offset.into());
-                if addr >= sp && addr < stack.hi && objects.len() < OBJECTS_MAX * 64 {
-                    objects.push((addr, index, object.clone()));
+                if addr >= sp && addr < stack.hi {
+                    objects.push((addr, index, object));
                 }
             }
             scan.frames.push(frame);
@@ -308,12 +318,12 @@ impl<'a, 'm> Stacks<'a, 'm> {
     }
 
     /// Where a frame goes on after a panic: its deferreturn, if it has one.
-    fn after_panic(&mut self, site: &Site) -> Option<std::rc::Rc<Site>> {
-        (site.deferreturn != 0)
-            .then(|| self.site(site.entry + u64::from(site.deferreturn) + 1, true))?
+    fn after_panic(&mut self, site: &Site<'a>) -> Option<std::rc::Rc<Site<'a>>> {
+        let pc = site.entry.checked_add(u64::from(site.deferreturn) + 1)?;
+        (site.deferreturn != 0).then(|| self.site(pc, true))?
     }
 
-    fn site(&mut self, pc: u64, is_call: bool) -> Option<std::rc::Rc<Site>> {
+    fn site(&mut self, pc: u64, is_call: bool) -> Option<std::rc::Rc<Site<'a>>> {
         // Both readings of one address are rare; bit 63 tells them apart.
         let key = pc | u64::from(is_call) << 63;
         if let Some(found) = self.sites.get(&key) {
@@ -324,11 +334,11 @@ impl<'a, 'm> Stacks<'a, 'm> {
         site
     }
 
-    fn read_site(&self, pc: u64, is_call: bool) -> Option<Site> {
+    fn read_site(&self, pc: u64, is_call: bool) -> Option<Site<'a>> {
         let module = self.modules.iter().find(|module| module.has_code(pc))?;
         let table = module.table.as_ref()?;
         let is_entry = table.func_at(Addr(pc)).is_some_and(|func| func.entry.0 == pc);
-        let at = Addr(if is_call && !is_entry { pc - 1 } else { pc });
+        let at = Addr(if is_call && !is_entry { pc.saturating_sub(1) } else { pc });
         let func = table.func_at(at)?;
         let mut map = if is_entry { -1 } else { func.pcdata(PCDATA_STACK_MAP, at) };
         if map == -1 {
@@ -344,10 +354,11 @@ impl<'a, 'm> Stacks<'a, 'm> {
             .map_or(Words::None, |(bits, mask)| Words::Mask(bits, mask));
         Some(Site {
             frame_size: func.frame_size(at)?.into(),
-            name: func.raw_name().map(str::to_owned),
+            name: func.raw_name(),
             args,
             locals,
-            objects: self.objects(&func, module),
+            objects: object_records(&func),
+            rodata: module.rodata,
             is_top: func.is_top_frame(),
             is_reflect: func.args_size().is_none(),
             entry: func.entry.0,
@@ -355,30 +366,37 @@ impl<'a, 'm> Stacks<'a, 'm> {
         })
     }
 
-    /// `runtime.stackObjectRecord`s of a function.
-    fn objects(&self, func: &Func<'_>, module: &Module<'_>) -> Vec<StackObject> {
-        let Some(bytes) = func.funcdata_bytes(FUNCDATA_OBJECTS) else { return Vec::new() };
-        let bytes = Bytes(bytes);
-        let count = bytes.index(0).unwrap_or(0).min(OBJECTS_MAX);
-        let object = |index: usize| {
-            let record = bytes.from(8 + index * 16)?;
+    /// The stack objects of a frame.
+    fn objects(&self, site: &Site<'a>) -> impl Iterator<Item = StackObject<'a>> + use<'a, 'm> {
+        let (memory, rodata) = (self.memory, site.rodata);
+        site.objects.chunks_exact(16).map_while(move |record| {
+            let record = Bytes(record);
             // Negative means a GC program, to 1.23: scanned without a mask.
             let ptr_bytes = record.i32(8)?;
             let size = record.u32(4)?;
             let bytes = u64::from(ptr_bytes.unsigned_abs());
-            let data = module.rodata.checked_add(record.u32(12)?.into())?;
+            let data = rodata.checked_add(record.u32(12)?.into())?;
             let mask = (ptr_bytes > 0)
-                .then(|| self.memory.slice(Addr(data), (bytes / 8).div_ceil(8)))
+                .then(|| memory.slice(Addr(data), (bytes / 8).div_ceil(8)))
                 .flatten();
-            let mask = mask.map(<[u8]>::to_vec);
             Some(StackObject { offset: record.i32(0)?, size, ptr_bytes: bytes, mask })
-        };
-        (0..count).map_while(object).collect()
+        })
     }
 }
 
+/// The `runtime.stackObjectRecord`s of a function: a count and 16 bytes each.
+fn object_records<'a>(func: &Func<'a>) -> &'a [u8] {
+    let records = || {
+        let bytes = Bytes(func.funcdata_bytes(FUNCDATA_OBJECTS)?);
+        let count = bytes.index(0)?.min(OBJECTS_MAX);
+        let records = bytes.from(8)?.0;
+        Some(records.get(..count * 16).unwrap_or(records))
+    };
+    records().unwrap_or(&[])
+}
+
 /// `stackmapdata`: a bitmap of those of a function.
-fn stack_map(func: &Func<'_>, index: u8, map: i32) -> Option<(u64, Vec<u8>)> {
+fn stack_map<'a>(func: &Func<'a>, index: u8, map: i32) -> Option<(u64, &'a [u8])> {
     let table = Bytes(func.funcdata_bytes(index)?);
     let (count, bits) = (table.i32(0)?, table.i32(4)?);
     let (map, bits) = (u32::try_from(map).ok()?, u32::try_from(bits).ok()?);
@@ -387,7 +405,7 @@ fn stack_map(func: &Func<'_>, index: u8, map: i32) -> Option<(u64, Vec<u8>)> {
     }
     let bytes = bits.div_ceil(8) as usize;
     let mask = table.slice(8 + (map as usize).checked_mul(bytes)?, bytes)?;
-    Some((bits.into(), mask.0.to_vec()))
+    Some((bits.into(), mask.0))
 }
 
 struct Start {
@@ -396,7 +414,7 @@ struct Start {
     is_running: bool,
 }
 
-impl Words {
+impl Words<'_> {
     fn size(&self) -> u64 {
         match self {
             Words::None => 0,
@@ -406,7 +424,7 @@ impl Words {
     }
 }
 
-impl Site {
+impl Site<'_> {
     /// Where locals end: below the saved frame pointer, if there is a frame.
     fn varp(&self, sp: u64, cfa: u64) -> u64 {
         let below_return = cfa.saturating_sub(8);
@@ -423,11 +441,18 @@ struct Stack<'a> {
     lo: u64,
     hi: u64,
     bytes: &'a [u8],
+    /// What may still be found on it.
+    room: RefCell<Room>,
 }
 
 impl<'a> Stack<'a> {
     fn contains(&self, addr: u64) -> bool {
         (self.lo..self.hi).contains(&addr)
+    }
+
+    /// Takes a word of the room.
+    fn take_word(&self) -> bool {
+        self.room.borrow_mut().take(1)
     }
 
     fn range(&self, from: u64, to: u64) -> Option<&'a [u8]> {
@@ -441,19 +466,22 @@ impl<'a> Stack<'a> {
 
     /// Every word of a range, where only some are pointers.
     fn guess(&self, from: u64, to: u64, words: &mut Vec<LiveWord>) {
-        let from = from.next_multiple_of(8);
+        let from = from.max(self.lo).checked_next_multiple_of(8).unwrap_or(u64::MAX);
         let Some(bytes) = self.range(from, to) else { return };
         for (index, _) in bytes.chunks_exact(8).enumerate() {
             let value = Bytes(bytes).u64(index * 8).unwrap_or(0);
             if value > 4096 {
-                let addr = from.max(self.lo) + index as u64 * 8;
+                if !self.take_word() {
+                    return;
+                }
+                let addr = from + index as u64 * 8;
                 words.push(LiveWord { addr, value, is_conservative: true });
             }
         }
     }
 
     /// The words that a site's maps name.
-    fn exact(&self, site: &Site, sp: u64, cfa: u64, words: &mut Vec<LiveWord>) {
+    fn exact(&self, site: &Site<'_>, sp: u64, cfa: u64, words: &mut Vec<LiveWord>) {
         let varp = site.varp(sp, cfa);
         if varp > sp
             && let Words::Mask(bits, mask) = &site.locals
@@ -472,15 +500,19 @@ impl<'a> Stack<'a> {
     }
 
     fn masked(&self, from: u64, size: u64, mask: &[u8], words: &mut Vec<LiveWord>) {
-        let Some(bytes) = self.range(from, from.saturating_add(size)) else { return };
+        // A map is of all of the area: one that begins below the stack is damaged.
+        let bytes = self.range(from, from.saturating_add(size)).filter(|_| from >= self.lo);
+        let Some(bytes) = bytes else { return };
         each_masked(bytes, mask, |offset, value| {
-            words.push(LiveWord { addr: from + offset, value, is_conservative: false });
+            if self.take_word() {
+                words.push(LiveWord { addr: from + offset, value, is_conservative: false });
+            }
         });
     }
 }
 
 /// Adds the stack objects that live words point to, and what those point to.
-fn follow(stack: &Stack<'_>, objects: &mut [(u64, usize, StackObject)], scan: &mut Scan) {
+fn follow(stack: &Stack<'_>, objects: &mut [(u64, usize, StackObject<'_>)], scan: &mut Scan) {
     if objects.is_empty() {
         return;
     }

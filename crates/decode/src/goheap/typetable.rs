@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use model::StringTable;
 use model::heap::{Field, HeapType, TypeId, TypeKind};
 
+use super::bounds::{Room, Strings};
 use super::files::{DebugType, ModuleFile};
 use super::gotype::{GoType, Types, kind};
 use super::hidden::Hidden;
@@ -68,6 +68,21 @@ pub(super) struct Part {
     pub(super) what: What,
 }
 
+/// Parts that are being collected.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Part>,
+    /// Types and fields that were looked at: they may be many and without a pointer.
+    steps: u64,
+}
+
+impl Parts {
+    fn has_room(&mut self) -> bool {
+        self.steps += 1;
+        self.parts.len() <= PARTS_MAX && self.steps <= STEPS_MAX
+    }
+}
+
 /// What a part is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
@@ -95,15 +110,23 @@ pub(super) enum What {
 pub(super) struct TypeTable<'a, 'm> {
     pub(super) go: Types<'a, 'm>,
     files: &'m [ModuleFile<'m>],
-    pub(super) strings: StringTable,
+    pub(super) strings: Strings,
     pub(super) types: Vec<HeapType>,
     sources: Vec<Source>,
     ids: AHashMap<Source, TypeId>,
     shapes: AHashMap<TypeId, Rc<Shape>>,
     /// With plugins: the descriptor that stands for all equal ones, by hash, size and name.
     canonical: AHashMap<(u32, u64, &'a str), u64>,
+    /// Types that are being made, each for the sake of the one before.
+    depth: u32,
+    /// Fields and parts of shapes that may still be made: descriptors can overlap.
+    room: Room,
 }
 
+/// Parts and fields of a program with little memory.
+const PARTS_FREE: u64 = 1 << 18;
+/// Parts of one type that are looked at for its shape.
+const STEPS_MAX: u64 = 1 << 17;
 /// Shapes with more parts repeat their arrays instead of listing them.
 const PARTS_MAX: usize = 4096;
 const INLINE_ARRAY: u64 = 16;
@@ -111,15 +134,18 @@ const DEPTH_MAX: u32 = 64;
 
 impl<'a, 'm> TypeTable<'a, 'm> {
     pub(super) fn new(go: Types<'a, 'm>, files: &'m [ModuleFile<'m>]) -> Self {
+        let bytes = go.memory.bytes();
         let mut table = TypeTable {
             go,
             files,
-            strings: StringTable::default(),
+            strings: Strings::for_memory(bytes),
             types: Vec::new(),
             sources: Vec::new(),
             ids: AHashMap::new(),
             shapes: AHashMap::new(),
             canonical: AHashMap::new(),
+            depth: 0,
+            room: Room::of(PARTS_FREE + bytes / 16),
         };
         // Id 0 stands for "not known yet" while types are found.
         table.id(Source::Unknown(0, false));
@@ -180,7 +206,9 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         self.ids.insert(source, id);
         self.sources.push(source);
         self.types.push(HeapType::default());
+        self.depth += 1;
         let made = self.make(source);
+        self.depth -= 1;
         if let Some(slot) = self.types.get_mut(id.0 as usize) {
             *slot = made;
         }
@@ -268,6 +296,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             kind::ARRAY => {
                 let elem = self.go.elem(&found);
                 let bytes = elem.map_or(found.size, |elem| elem.size);
+                let elem = elem.filter(|_| self.depth < DEPTH_MAX);
                 (TypeKind::Array, bytes, elem.map(|elem| self.id(Source::Go(elem.addr))))
             }
             _ => (TypeKind::Scalar, found.size, None),
@@ -286,7 +315,9 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         let (kind, bytes, element) = match &found.kind {
             debug::TypeKind::Struct(_) => (TypeKind::Struct, found.bytes, None),
             debug::TypeKind::Array { elem, .. } => {
-                let elem = self.of_debug(DebugType { id: *elem, ..id });
+                let is_shallow = self.depth < DEPTH_MAX;
+                let elem = DebugType { id: *elem, ..id };
+                let elem = is_shallow.then(|| self.of_debug(elem)).flatten();
                 (TypeKind::Array, elem.map_or(0, |elem| self.bytes(elem)), elem)
             }
             _ => (TypeKind::Scalar, found.bytes, None),
@@ -299,7 +330,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         if let Some(shape) = self.shapes.get(&id) {
             return Rc::clone(shape);
         }
-        let mut parts = Vec::new();
+        let mut parts = Parts::default();
         let size = match self.source(id) {
             Source::Go(addr) => self.go.get(addr).map_or(0, |found| {
                 self.go_parts(&found, 0, 0, &mut parts);
@@ -314,17 +345,21 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                 self.capture_parts(pc, &mut parts);
                 0
             }
-            Source::Hidden(hidden) => self.hidden_parts(hidden, &mut parts),
+            Source::Hidden(hidden) => self.hidden_parts(hidden, &mut parts.parts),
             _ => 0,
         };
+        let Parts { mut parts, .. } = parts;
         self.link_trie(id, &mut parts);
+        if !self.room.take(1 + parts.len() as u64) {
+            parts = Vec::new();
+        }
         let shape = Rc::new(Shape { size, parts });
         self.shapes.insert(id, Rc::clone(&shape));
         shape
     }
 
-    fn go_parts(&mut self, found: &GoType, at: u64, depth: u32, parts: &mut Vec<Part>) {
-        if found.ptr_bytes == 0 || depth > DEPTH_MAX || parts.len() > PARTS_MAX {
+    fn go_parts(&mut self, found: &GoType, at: u64, depth: u32, parts: &mut Parts) {
+        if found.ptr_bytes == 0 || depth > DEPTH_MAX || !parts.has_room() {
             return;
         }
         let what = match found.kind {
@@ -342,24 +377,26 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             kind::STRUCT => return self.struct_parts(found, at, depth, parts),
             _ => None,
         };
-        parts.extend(what.map(|what| Part { offset: at, what }));
+        parts.parts.extend(what.map(|what| Part { offset: at, what }));
     }
 
-    fn array_parts(&mut self, found: &GoType, at: u64, depth: u32, parts: &mut Vec<Part>) {
+    fn array_parts(&mut self, found: &GoType, at: u64, depth: u32, parts: &mut Parts) {
         let Some(elem) = self.go.elem(found) else { return };
         let count = self.go.array_len(found);
         if count > INLINE_ARRAY {
             let of = self.id(Source::Go(elem.addr));
-            parts.push(Part { offset: at, what: What::Repeat(count, of) });
+            parts.parts.push(Part { offset: at, what: What::Repeat(count, of) });
             return;
         }
         for index in 0..count {
-            self.go_parts(&elem, at.saturating_add(index * elem.size), depth + 1, parts);
+            let at = at.saturating_add(index.saturating_mul(elem.size));
+            self.go_parts(&elem, at, depth + 1, parts);
         }
     }
 
-    fn struct_parts(&mut self, found: &GoType, at: u64, depth: u32, parts: &mut Vec<Part>) {
+    fn struct_parts(&mut self, found: &GoType, at: u64, depth: u32, parts: &mut Parts) {
         let fields = self.go.fields(found);
+        parts.steps += fields.len() as u64;
         // atomic.Pointer[T] hides its T in a field without size.
         let is_atomic = self.go.name(found).is_some_and(|name| name.starts_with("atomic.Pointer["));
         let hidden = fields.first().filter(|_| is_atomic).and_then(|field| {
@@ -372,13 +409,13 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             let offset = at.saturating_add(field.offset);
             let name = self.go.text(field.name).filter(|_| is_pool);
             if let Some(what) = name.and_then(|name| self.pool_part(name)) {
-                parts.push(Part { offset, what });
+                parts.parts.push(Part { offset, what });
                 continue;
             }
             match hidden {
                 Some(to) if of.kind == kind::UNSAFE_POINTER => {
                     let what = What::Pointer(self.id(Source::Go(to.addr)));
-                    parts.push(Part { offset, what });
+                    parts.parts.push(Part { offset, what });
                 }
                 _ => self.go_parts(&of, offset, depth + 1, parts),
             }
@@ -386,30 +423,34 @@ impl<'a, 'm> TypeTable<'a, 'm> {
     }
 
     /// A group or bucket, and the link to its overflow bucket before 1.24.
-    fn group_parts(&mut self, addr: u64, id: TypeId, parts: &mut Vec<Part>) -> u64 {
+    fn group_parts(&mut self, addr: u64, id: TypeId, parts: &mut Parts) -> u64 {
         let Some(group) = self.go.get(addr).and_then(|map| self.go.map_group(&map)) else {
             return 0;
         };
         self.go_parts(&group, 0, 0, parts);
         if self.go.minor < 24 {
             let offset = group.size.saturating_sub(8);
-            parts.retain(|part| part.offset != offset);
-            parts.push(Part { offset, what: What::Pointer(id) });
+            parts.parts.retain(|part| part.offset != offset);
+            parts.parts.push(Part { offset, what: What::Pointer(id) });
         }
         group.size
     }
 
-    fn capture_parts(&mut self, pc: u64, parts: &mut Vec<Part>) {
+    fn capture_parts(&mut self, pc: u64, parts: &mut Parts) {
         let (module, captures) = self.captures(pc);
         for capture in captures {
             let of = DebugType { module, id: capture.type_id };
             if capture.is_by_reference {
-                let to = self.of_debug(of);
-                parts.extend(to.map(|to| Part { offset: capture.offset, what: What::Pointer(to) }));
+                let to = self.of_debug(of).map(What::Pointer);
+                parts.parts.extend(to.map(|what| Part { offset: capture.offset, what }));
             } else if let Some(of) = self.of_debug(of) {
                 let shape = self.shape(of);
-                let at = |part: &Part| Part { offset: capture.offset + part.offset, ..*part };
-                parts.extend(shape.parts.iter().map(at));
+                let offset = |part: &Part| capture.offset.saturating_add(part.offset);
+                let at = |part: &Part| Part { offset: offset(part), ..*part };
+                parts.parts.extend(shape.parts.iter().map(at));
+            }
+            if !parts.has_room() {
+                return;
             }
         }
     }
@@ -449,10 +490,10 @@ impl<'a, 'm> TypeTable<'a, 'm> {
         })
     }
 
-    fn debug_parts(&mut self, id: DebugType, at: u64, depth: u32, parts: &mut Vec<Part>) {
+    fn debug_parts(&mut self, id: DebugType, at: u64, depth: u32, parts: &mut Parts) {
         let Some(found) = self.described(id) else { return };
         let own = |of: debug::TypeId| DebugType { id: of, ..id };
-        if depth > DEPTH_MAX || parts.len() > PARTS_MAX {
+        if depth > DEPTH_MAX || !parts.has_room() {
             return;
         }
         if let Some(known) = self.of_debug(id)
@@ -483,7 +524,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                     if found.name == "sync.Pool"
                         && let Some(what) = self.pool_part(&field.name)
                     {
-                        parts.push(Part { offset, what });
+                        parts.parts.push(Part { offset, what });
                         continue;
                     }
                     let is_untyped = |debug: &Variables<'_>| {
@@ -492,7 +533,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
                     let debug = self.debug(id.module);
                     match hidden {
                         Some(to) if debug.is_some_and(is_untyped) => {
-                            parts.push(Part { offset, what: What::Pointer(to) });
+                            parts.parts.push(Part { offset, what: What::Pointer(to) });
                         }
                         _ => self.debug_parts(own(field.type_id), offset, depth + 1, parts),
                     }
@@ -501,7 +542,7 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             }
             _ => None,
         };
-        parts.extend(what.map(|what| Part { offset: at, what }));
+        parts.parts.extend(what.map(|what| Part { offset: at, what }));
     }
 
     /// The T of an `atomic.Pointer[T]`, which has a field without size for it.
@@ -533,6 +574,9 @@ impl<'a, 'm> TypeTable<'a, 'm> {
             }
             let start = fields.len() as u32;
             let mut own = self.fields(id);
+            if !self.room.take(own.len() as u64) {
+                own = Vec::new();
+            }
             own.sort_by_key(|field| field.offset);
             queue.extend(own.iter().filter_map(|field| field.of));
             fields.extend(own);

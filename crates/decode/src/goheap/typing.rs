@@ -10,6 +10,7 @@
 use ahash::AHashMap;
 use model::heap::{Edges, Fill, FillKind, ObjectId, RootPointer, TypeId};
 
+use super::bounds::Room;
 use super::layout::{BITMAP_MAX, PAGE};
 use super::pointers::{Pointers, each_masked};
 use super::spans::{Found, Span, SpanTable};
@@ -31,7 +32,18 @@ pub(super) struct Typing<'a, 'm, 'p, 't> {
     /// Low, used and capacity end of what slices and strings use of an array.
     pub(super) extents: AHashMap<u32, [u32; 3]>,
     pub(super) fills: Vec<Fill>,
+    /// Parts that may still be looked at in the object or variable at hand.
+    room: Room,
+    /// Arrays in arrays, up to the one at hand.
+    depth: u32,
+    /// Entries of maps' directories that may still be read: each belongs to one map.
+    directory_room: Room,
 }
+
+/// Parts of a value that has no more than its words; types may nest.
+const PARTS_PER_WORD: u64 = 2;
+const PARTS_FREE: u64 = 1 << 12;
+const DEPTH_MAX: u32 = 64;
 
 /// An object's place.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +78,16 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
             candidates: AHashMap::new(),
             extents: AHashMap::new(),
             fills: Vec::new(),
+            room: Room::of(0),
+            depth: 0,
+            directory_room: Room::of(table.in_use_bytes / 8),
         }
+    }
+
+    /// Gives room for the parts of a value of so many bytes. Values of damaged types overlap
+    /// without end.
+    fn make_room(&mut self, bytes: usize) {
+        self.room = Room::of(PARTS_FREE + PARTS_PER_WORD * bytes as u64 / 8);
     }
 
     /// Marks what the roots reach.
@@ -155,11 +176,15 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
         of: TypeId,
         is_pointer: bool,
     ) {
+        self.make_room(bytes.len());
         if is_pointer {
             return self.part(bytes, Part { offset: 0, what: What::Pointer(of) });
         }
         let shape = self.types.shape(of);
-        let Some(live) = live else { return self.value(bytes, 0, &shape) };
+        let Some(live) = live else {
+            self.value(bytes, 0, &shape);
+            return;
+        };
         for part in &shape.parts {
             if matches!(part.what, What::Repeat(..)) || live.contains(&part.offset) {
                 self.part(bytes, *part);
@@ -173,6 +198,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
         each_masked(bytes, mask, |offset, value| {
             pairs.extend(self.pair(bytes, offset, value));
         });
+        self.make_room(bytes.len());
         for (first, second) in pairs {
             self.guess(first, second);
         }
@@ -186,6 +212,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
         pointers.each(span, slot, |offset, value| {
             pairs.extend(self.pair(bytes, offset, value));
         });
+        self.make_room(bytes.len().min(span.elem as usize));
         for (first, second) in pairs {
             self.guess(first, second);
         }
@@ -237,6 +264,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
     fn visit(&mut self, place: Place) {
         let id = TypeId(self.type_of.get(place.object.index()).copied().unwrap_or(0));
         let Some(bytes) = self.bytes(place) else { return };
+        self.make_room(bytes.len());
         match self.types.source(id) {
             Source::Map(MapPart::Groups, _) => {
                 let shape = self.types.shape(id);
@@ -261,15 +289,27 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
             return;
         }
         let room = (bytes.len() as u64).saturating_sub(from) / shape.size;
-        for index in 0..count.min(room) {
-            self.value(bytes, from + index * shape.size, shape);
+        if self.depth >= DEPTH_MAX {
+            return;
         }
+        self.depth += 1;
+        for index in 0..count.min(room) {
+            if !self.value(bytes, from + index * shape.size, shape) {
+                break;
+            }
+        }
+        self.depth -= 1;
     }
 
-    fn value(&mut self, bytes: &[u8], at: u64, shape: &Shape) {
+    /// Reports whether there was room for all parts.
+    fn value(&mut self, bytes: &[u8], at: u64, shape: &Shape) -> bool {
         for part in &shape.parts {
+            if !self.room.take(1) {
+                return false;
+            }
             self.part(bytes, Part { offset: at.saturating_add(part.offset), what: part.what });
         }
+        true
     }
 
     fn part(&mut self, bytes: &[u8], part: Part) {
@@ -376,6 +416,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
 
     fn visit_part(&mut self, place: Place, offset: u64, what: What) {
         if let Some(bytes) = self.bytes(place) {
+            self.make_room(bytes.len());
             self.part(bytes, Part { offset, what });
         }
     }
@@ -474,9 +515,12 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
     }
 
     /// Slots of all tables of a directory; several entries may share a table.
-    fn table_slots(&self, directory: u64, entries: u64) -> u64 {
+    fn table_slots(&mut self, directory: u64, entries: u64) -> u64 {
         let Some(found) = self.table.find(directory) else { return 0 };
         let Some(bytes) = self.bytes(Place::from(&found)) else { return 0 };
+        if !self.directory_room.take(entries.min(bytes.len() as u64 / 8)) {
+            return 0;
+        }
         let tables = bytes.chunks_exact(8).take(usize::try_from(entries).unwrap_or(0));
         let mut last = 0;
         let mut slots = 0_u64;

@@ -69,6 +69,11 @@ impl<'a> MemoryImage<'a> {
         self.read_vec(addr, usize::try_from(len).ok()?).ok().map(Cow::Owned)
     }
 
+    /// How many bytes of memory there are.
+    pub fn bytes(&self) -> u64 {
+        self.ranges.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
     /// The ranges.
     pub fn ranges(&self) -> &[(Addr, &'a [u8])] {
         &self.ranges
