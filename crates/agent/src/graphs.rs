@@ -12,7 +12,7 @@ use analyze::heap::Dominators;
 use analyze::heap::diff::Side;
 use analyze::heap::growth::{Growth, growth};
 use capture::snapshot::Options;
-use capture::{CaptureError, Image, LiveTarget, cpu_time};
+use capture::{CaptureError, Image, LiveTarget, ScratchColumns, cpu_time};
 use decode::goheap::Keep;
 use decode::heapfile::{self, Verify};
 use model::{CaptureId, Diagnosis, TargetId, Timestamp};
@@ -109,8 +109,10 @@ fn take(
         None => error.to_string(),
     };
     let started = cpu_time();
+    let options = Options::default();
+    let columns = ScratchColumns::new(&options.scratch_dir);
     let graph =
-        process.object_graph(&Options::default(), Keep::Nothing, &mut |_, _| {}).map_err(told)?;
+        process.object_graph(&options, Keep::Nothing, &columns, &mut |_, _| {}).map_err(told)?;
     let time = graph.source.time.unwrap_or_else(capture::now);
     let failed = |error: StoreError| error.to_string();
     let mut begun = store.begin_graph(target, time).map_err(failed)?;

@@ -4,6 +4,7 @@ use decode::goheap::{self, Input, Keep};
 use decode::goruntime::RuntimeError;
 use model::HeapGraph;
 
+use crate::columns::ScratchColumns;
 use crate::core::Core;
 use crate::error::CaptureError;
 use crate::live::ProcessTarget;
@@ -11,12 +12,16 @@ use crate::program::Program;
 use crate::snapshot::{Options, Progress};
 
 impl Program<'_> {
-    /// Reads the object graph.
+    /// Reads the object graph; its large columns lie in what `columns` lends.
     ///
     /// # Errors
     /// When the memory holds no heap that can be read.
-    pub fn object_graph(&self, contents: Keep) -> Result<HeapGraph<'static>, RuntimeError> {
-        goheap::read(&Input {
+    pub fn object_graph<'s>(
+        &self,
+        contents: Keep,
+        columns: &'s ScratchColumns,
+    ) -> Result<HeapGraph<'s>, RuntimeError> {
+        let input = Input {
             binary: self.binary,
             attached: self.attached,
             file: self.exe,
@@ -25,17 +30,23 @@ impl Program<'_> {
             image: &self.image,
             threads: self.threads,
             contents,
-        })
+        };
+        goheap::read_into(&input, &columns)
     }
 }
 
 impl Core {
-    /// Reads the object graph of the process the core is of.
+    /// Reads the object graph of the process the core is of; its large columns lie in what
+    /// `columns` lends.
     ///
     /// # Errors
     /// When the core holds no heap that can be read.
-    pub fn object_graph(&self, contents: Keep) -> Result<HeapGraph<'static>, CaptureError> {
-        let read = self.program().object_graph(contents);
+    pub fn object_graph<'s>(
+        &self,
+        contents: Keep,
+        columns: &'s ScratchColumns,
+    ) -> Result<HeapGraph<'s>, CaptureError> {
+        let read = self.program().object_graph(contents, columns);
         let mut graph = read.map_err(|error| self.unusable(error.to_string()))?;
         let name = self.exe_path.rsplit('/').next().unwrap_or_default();
         name.clone_into(&mut graph.source.target);
@@ -48,18 +59,20 @@ impl Core {
 
 impl ProcessTarget {
     /// Takes the process's memory and reads its object graph. The process stands still
-    /// as `options` say, and runs on while the graph is read.
+    /// as `options` say, and runs on while the graph is read. The graph's large columns lie
+    /// in what `columns` lends.
     ///
     /// # Errors
     /// When the memory cannot be taken or holds no heap that can be read.
-    pub fn object_graph(
+    pub fn object_graph<'s>(
         &self,
         options: &Options,
         contents: Keep,
+        columns: &'s ScratchColumns,
         progress: &mut Progress<'_>,
-    ) -> Result<HeapGraph<'static>, CaptureError> {
+    ) -> Result<HeapGraph<'s>, CaptureError> {
         let frozen = self.freeze(options, progress)?;
-        let read = self.program(&frozen).object_graph(contents);
+        let read = self.program(&frozen).object_graph(contents, columns);
         let mut graph = read.map_err(|source| CaptureError::from_runtime(self.pid(), source))?;
         self.target().name.clone_into(&mut graph.source.target);
         graph.source.executable = self.target().labels.get("exe").cloned().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! Everything that touches the operating system unsafely is in this crate. Nothing
 //! here changes a target but [`profiling`] and [`snapshot`], which are asked for by name.
 
+mod columns;
 pub mod core;
 pub mod doctor;
 mod error;
@@ -20,6 +21,7 @@ mod scratch;
 pub mod signals;
 pub mod snapshot;
 
+pub use columns::ScratchColumns;
 pub use error::{CaptureError, ErrorKind};
 pub use find::{GoProcess, Readable};
 pub use image::Image;

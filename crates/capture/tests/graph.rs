@@ -11,8 +11,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use capture::ProcessTarget;
 use capture::snapshot::{Frozen, Method, Options};
+use capture::{ProcessTarget, ScratchColumns};
 use decode::elf::Elf;
 use decode::goheap::{Input, Keep};
 use decode::goruntime::{MemoryImage, Variables};
@@ -109,7 +109,8 @@ fn number(line: &str, key: &str) -> u64 {
 fn graph_of(planted: &Planted, method: Method) -> Option<HeapGraph<'static>> {
     let target = ProcessTarget::attach(planted.child.id()).unwrap();
     let options = Options { method, ..Options::default() };
-    match target.object_graph(&options, Keep::Nothing, &mut |_, _| {}) {
+    // The graphs of a test live as long as it does.
+    match target.object_graph(&options, Keep::Nothing, columns(), &mut |_, _| {}) {
         Ok(graph) => Some(graph),
         Err(error)
             if error.to_string().contains("CAP_SYS_PTRACE")
@@ -120,6 +121,11 @@ fn graph_of(planted: &Planted, method: Method) -> Option<HeapGraph<'static>> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Where columns lie, until the test ends.
+fn columns() -> &'static ScratchColumns {
+    Box::leak(Box::new(ScratchColumns::new(std::env::temp_dir())))
 }
 
 /// A bit for each object that the roots reach.
@@ -502,7 +508,7 @@ fn the_runtime_marked_what_is_reachable() {
         let target = ProcessTarget::attach(planted.child.id()).unwrap();
         let Some((frozen, marks)) = frozen_marks(&target) else { return };
         assert!(!marks.is_marking, "Go {version}");
-        let graph = target.program(&frozen).object_graph(Keep::Nothing).unwrap();
+        let graph = target.program(&frozen).object_graph(Keep::Nothing, columns()).unwrap();
         let spans: Vec<&MarkedSpan> = marks.spans.iter().collect();
         let found = differences(&graph, &spans);
         println!("Go {version}: {found:?}");
@@ -529,7 +535,7 @@ fn marks_of_unswept_spans_are_what_is_reachable() {
             if marks.is_marking || spans.len() < 100 {
                 continue;
             }
-            let graph = target.program(&frozen).object_graph(Keep::Nothing).unwrap();
+            let graph = target.program(&frozen).object_graph(Keep::Nothing, columns()).unwrap();
             let found = differences(&graph, &spans);
             let inline = spans.iter().filter(|span| span.has_inline_marks).count();
             println!("Go {version}: {} spans, {inline} with marks within: {found:?}", spans.len());
@@ -566,7 +572,7 @@ fn a_file_that_is_not_the_one_that_was_loaded_names_nothing() {
         for library in &mut program.libraries {
             library.file = file.filter(|_| library.path.ends_with("/plug.so"));
         }
-        let graph = program.object_graph(Keep::Nothing).unwrap();
+        let graph = program.object_graph(Keep::Nothing, columns()).unwrap();
         graph.check().unwrap();
         let (_, bytes, _) = totals(&graph);
         assert!(bytes.abs_diff(planted.heap_alloc) < 24 << 10, "{bytes} {}", planted.heap_alloc);

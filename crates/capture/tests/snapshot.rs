@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use capture::snapshot::{Frozen, Method, Options, take};
-use capture::{CaptureError, ErrorKind, ProcessTarget};
+use capture::{CaptureError, ErrorKind, ProcessTarget, ScratchColumns};
 use decode::goheap::Keep;
 use decode::goruntime::{Memory, MemoryImage};
 use model::Addr;
@@ -274,7 +274,8 @@ fn the_runtime_is_read_from_a_snapshot_as_from_the_process() {
     assert!(goroutines.user_count() >= 2000, "{}", goroutines.user_count());
     let heap = process.runtime_memory().heap_alloc_bytes.unwrap();
     assert!(heap > MEGABYTES << 20 && heap < (MEGABYTES << 20) * 4, "{heap}");
-    check_graph(&program.object_graph(Keep::Nothing).unwrap(), &figures, false);
+    let columns = ScratchColumns::new(dir.path());
+    check_graph(&program.object_graph(Keep::Nothing, &columns).unwrap(), &figures, false);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use capture::snapshot::Options;
-use capture::{LiveTarget, cpu_time};
+use capture::{LiveTarget, ScratchColumns, cpu_time};
 use decode::goheap::Keep;
 use model::{HeapGraph, TargetSpec};
 use server::{HeapFiles, HeapFilesError};
@@ -37,7 +37,8 @@ impl HeapFiles for HeapAccess {
         work: &mut dyn FnMut(&HeapGraph<'_>, &dyn Fn() -> u64),
     ) -> Result<(), HeapFilesError> {
         let started = cpu_time();
-        let graph = take(target).map_err(|failure| told(&failure, ""))?;
+        let columns = ScratchColumns::new(std::env::temp_dir());
+        let graph = take(target, &columns).map_err(|failure| told(&failure, ""))?;
         let micros = || {
             let cost = cpu_time().saturating_sub(started);
             u64::try_from(cost.as_micros()).unwrap_or(u64::MAX)
@@ -49,13 +50,15 @@ impl HeapFiles for HeapAccess {
 
 /// Takes the heap of a program, without contents: whoever reads the pages need not read
 /// the program's memory.
-pub(crate) fn take(target: &TargetSpec) -> Result<HeapGraph<'static>, Failure> {
+pub(crate) fn take<'s>(
+    target: &TargetSpec,
+    columns: &'s ScratchColumns,
+) -> Result<HeapGraph<'s>, Failure> {
     let LiveTarget::Process(process) = LiveTarget::attach(target)? else {
         let failure = Failure::usage("no heap can be taken through HTTP");
         return Err(failure.next("watch the process itself, with --pid or --name"));
     };
-    let graph = process.object_graph(&Options::default(), Keep::Nothing, &mut |_, _| {})?;
-    Ok(graph)
+    Ok(process.object_graph(&Options::default(), Keep::Nothing, columns, &mut |_, _| {})?)
 }
 
 fn told(failure: &Failure, left_out: &str) -> HeapFilesError {

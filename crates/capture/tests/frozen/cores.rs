@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use capture::ScratchColumns;
 use capture::core::Core;
 use decode::goheap::Keep;
 use model::Addr;
@@ -36,7 +37,9 @@ fn open(path: &Path, exe: Option<&Path>) -> Core {
 
 fn check(core: &Core, figures: &Figures, what: &str) {
     check_contents(&core.image(), figures);
-    check_graph(&core.object_graph(Keep::Nothing).unwrap(), figures, what.contains("stripped"));
+    let columns = ScratchColumns::new(std::env::temp_dir());
+    let graph = core.object_graph(Keep::Nothing, &columns).unwrap();
+    check_graph(&graph, figures, what.contains("stripped"));
     assert!(core.threads.len() >= 4, "{what}: {}", core.threads.len());
     let program = core.program();
     for thread in program.threads {

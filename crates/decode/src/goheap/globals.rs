@@ -13,7 +13,7 @@ use super::{Reader, Seed};
 use crate::bytes::Bytes;
 use crate::symbols::variables::TypeKind;
 
-impl<'a, 'm> Reader<'a, 'm> {
+impl<'a, 'm> Reader<'a, 'm, '_> {
     /// The variables of all modules, by the masks the collector scans them with.
     pub(super) fn globals(
         &self,

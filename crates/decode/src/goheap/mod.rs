@@ -6,6 +6,7 @@
 //! memory of objects that hold pointers, and one over the reachable ones for their types.
 
 mod bounds;
+mod cells;
 mod files;
 mod globals;
 mod gotype;
@@ -29,12 +30,14 @@ use std::hash::{BuildHasher, Hasher};
 
 use model::Addr;
 use model::heap::{
-    AllocatedAt, Contents, Edges, Extents, HeapGraph, HeapSource, ObjectId, Objects, Texts, TypeId,
-    TypeKind,
+    AllocatedAt, Column, Contents, Edges, Extents, Fill, HeapGraph, HeapSource, ObjectId, Objects,
+    Texts, TypeId, TypeKind,
 };
 
 use crate::elf::Elf;
 use crate::goruntime::{Attached, Binary, Memory, MemoryImage, RuntimeError, ThreadRegisters};
+pub use cells::Lender;
+use cells::{Cells, Lent};
 pub use files::Library;
 use files::ModuleFile;
 use gotype::Types;
@@ -90,6 +93,24 @@ const CONTENTS_MAX: u64 = 64 << 10;
 /// When the heap's own tables were not found or cannot be read. Single spans,
 /// goroutines or modules that cannot be read become warnings of the graph.
 pub fn read(input: &Input<'_, '_>) -> Result<HeapGraph<'static>, RuntimeError> {
+    read_with(input, None)
+}
+
+/// Reads the object graph into memory that somebody lends, as far as it is lent.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_into<'s>(
+    input: &Input<'_, '_>,
+    lender: &dyn Lender<'s>,
+) -> Result<HeapGraph<'s>, RuntimeError> {
+    read_with(input, Some(lender))
+}
+
+fn read_with<'s>(
+    input: &Input<'_, '_>,
+    lender: Lent<'_, 's>,
+) -> Result<HeapGraph<'s>, RuntimeError> {
     let elf = Elf::parse(input.file)?;
     let layout = Layout::of(input.binary.version, elf.machine);
     let mheap = input.attached.variable(input.attached.variables.mheap, "runtime.mheap_")?;
@@ -100,25 +121,21 @@ pub fn read(input: &Input<'_, '_>) -> Result<HeapGraph<'static>, RuntimeError> {
     }
     let modules = modules::read(input.image, input.attached.module_data, &layout, &mut warnings);
     let files = files::open(input, &elf, &modules, &mut warnings);
-    let reader = Reader {
-        input,
-        elf: &elf,
-        layout: &layout,
-        table: &table,
-        modules: &modules,
-        files: &files,
-    };
+    let (elf, layout, table, modules) = (&elf, &layout, &table, &modules);
+    let reader = Reader { input, elf, layout, table, modules, files: &files, lender };
     reader.graph(warnings)
 }
 
 /// What the parts of the reader share.
-struct Reader<'a, 'm> {
+struct Reader<'a, 'm, 's> {
     input: &'m Input<'a, 'm>,
     elf: &'m Elf<'m>,
     layout: &'m Layout,
     table: &'m SpanTable<'a>,
     modules: &'m [Module<'a>],
     files: &'m [ModuleFile<'m>],
+    /// Of memory for the columns.
+    lender: Lent<'m, 's>,
 }
 
 /// The bytes of a variable, which of its words are live, and its type.
@@ -131,8 +148,8 @@ struct Seed<'m> {
     is_pointer: bool,
 }
 
-impl<'a, 'm> Reader<'a, 'm> {
-    fn graph(&self, mut warnings: Vec<String>) -> Result<HeapGraph<'static>, RuntimeError> {
+impl<'a, 'm, 's> Reader<'a, 'm, 's> {
+    fn graph(&self, mut warnings: Vec<String>) -> Result<HeapGraph<'s>, RuntimeError> {
         let image = self.input.image;
         let go = Types::new(image, self.modules, self.layout);
         let pointers = Pointers::new(go, self.layout, self.table.arenas);
@@ -166,22 +183,27 @@ impl<'a, 'm> Reader<'a, 'm> {
         let (holders, mut root_pointers) = (roots.holders, roots.pointers);
         root_pointers.sort_by_key(|pointer| pointer.holder);
         let chan_elem = self.layout.chan_elem;
-        let mut typing =
-            Typing::new(self.table, &pointers, &mut types, chan_elem, edges.first.len() - 1);
+        let mut typing = Typing::new(self.table, &pointers, &mut types, chan_elem, self.lender);
         typing.mark(&edges, &root_pointers);
         self.spread(&mut typing, &pointers, &seeds);
-        let (type_of, extents, fills) = self.result(typing);
+        let Typed { type_of, extents, fills } = self.result(typing);
         types.link_arrays();
+        let mut is_used = vec![false; types.types.len()];
         let variables = holders.iter().filter_map(|holder| holder.of);
-        let used: Vec<TypeId> = type_of.iter().map(|id| TypeId(*id)).chain(variables).collect();
-        let fields = types.finish(used.into_iter());
+        for id in type_of.iter().copied().chain(variables.map(|of| of.0)) {
+            if let Some(is_used) = is_used.get_mut(id as usize) {
+                *is_used = true;
+            }
+        }
+        let used = (0..).zip(is_used).filter(|(_, is_used)| *is_used);
+        let fields = types.finish(used.map(|(id, _)| TypeId(id)));
         let mut graph = HeapGraph {
             source: self.source(),
             strings: types.strings.into_table(),
             types: types.types,
             fields,
             objects: Objects::Spans(self.table.columns.clone()),
-            type_of: type_of.into(),
+            type_of,
             edges,
             slot_bytes: 8,
             holders,
@@ -194,7 +216,8 @@ impl<'a, 'm> Reader<'a, 'm> {
             warnings,
             ..HeapGraph::default()
         };
-        self.texts(&mut graph);
+        graph.texts = self.texts(&graph);
+        graph.contents = self.contents(&graph);
         Ok(graph)
     }
 
@@ -232,27 +255,46 @@ impl<'a, 'm> Reader<'a, 'm> {
         specials.sampled.iter().map(allocated).collect()
     }
 
-    /// The pointers of every allocated object, reachable or not.
-    fn edges(&self, pointers: &Pointers<'a, '_>) -> Edges<'static> {
-        let mut edges = Edges::empty();
+    /// The pointers of every allocated object, reachable or not: counted first, so that no
+    /// column has to grow, by a look at their values that is far cheaper than finding objects.
+    fn edges(&self, pointers: &Pointers<'a, '_>) -> Edges<'s> {
+        let (bounds, objects) = (self.table.bounds(), self.table.objects());
+        let mut most = 0;
+        for (index, span) in self.table.spans.iter().enumerate().filter(|(_, s)| !s.is_noscan) {
+            for slot in self.table.slots(index) {
+                pointers.each(span, slot, |_, value| most += usize::from(bounds.contains(&value)));
+            }
+        }
+        let mut first = Cells::zeros(objects + 1, self.lender);
+        let [mut targets, mut slots] = std::array::from_fn(|_| Cells::zeros(most, self.lender));
+        let mut block = vec![0];
+        let (mut ended, mut count) = (0, 0);
         for (index, span) in self.table.spans.iter().enumerate() {
             let start = pointers.start(span);
             for slot in self.table.slots(index) {
                 pointers.each(span, slot, |offset, value| {
                     if let Some(found) = self.table.find(value) {
                         let slot = u32::try_from((offset - start) / 8).unwrap_or(u32::MAX);
-                        edges.push(slot, found.object);
+                        targets.set(count, found.object.0);
+                        slots.set(count, slot);
+                        count += 1;
                     }
                 });
-                edges.end_object();
+                ended += 1;
+                first.set(ended, Edges::end_row(&mut block, ended, count as u64));
             }
         }
-        edges
+        Edges {
+            first: first.into_column(objects + 1),
+            block: block.into(),
+            target: targets.into_column(count),
+            slot: slots.into_column(count),
+        }
     }
 
     fn spread(
         &self,
-        typing: &mut Typing<'a, '_, '_, '_>,
+        typing: &mut Typing<'a, '_, '_, '_, 's>,
         pointers: &Pointers<'a, '_>,
         seeds: &[Seed<'_>],
     ) {
@@ -277,10 +319,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// Types of all objects, those of unknown ones by size class.
-    fn result(
-        &self,
-        typing: Typing<'a, '_, '_, '_>,
-    ) -> (Vec<u32>, Extents<'static>, Vec<model::heap::Fill>) {
+    fn result(&self, typing: Typing<'a, '_, '_, '_, 's>) -> Typed<'s> {
         let Typing { types, mut type_of, extents, mut fills, .. } = typing;
         let mut next = type_of.iter_mut();
         for (index, span) in self.table.spans.iter().enumerate() {
@@ -288,58 +327,113 @@ impl<'a, 'm> Reader<'a, 'm> {
             let count = self.table.slots(index).count();
             next.by_ref().take(count).filter(|id| **id == 0).for_each(|id| *id = unknown);
         }
-        let mut sorted: Vec<(u32, [u32; 3])> = extents.into_iter().collect();
-        sorted.sort_unstable();
-        let mut columns = Extents::default();
-        for (object, [low, used, capacity]) in sorted {
-            columns.object.to_mut().push(object);
-            columns.low.to_mut().push(low);
-            columns.used.to_mut().push(used);
-            columns.capacity.to_mut().push(capacity);
-        }
         fills.sort_by_key(|fill| fill.object);
-        (type_of, columns, fills)
+        let objects = type_of.len();
+        let extents = extents.into_columns(self.lender);
+        Typed { type_of: type_of.into_column(objects), extents, fills }
     }
 
-    /// Fingerprints of strings, and the contents that were asked for.
-    fn texts(&self, graph: &mut HeapGraph<'static>) {
-        let seed = ahash::RandomState::new();
-        let (mut texts, mut contents) = (Texts::default(), Contents::default());
-        let keep = self.input.contents;
-        let mut id = 0_u32;
+    /// Calls `visit` with each object in id order, its slot's bytes, and what is used of them
+    /// if it is a text.
+    fn each_text(
+        &self,
+        graph: &HeapGraph<'_>,
+        mut visit: impl FnMut(ObjectId, &[u8], Option<&[u8]>),
+    ) {
+        let Extents { object, low, used, .. } = &graph.extents;
+        let (mut id, mut at) = (0_u32, 0);
         for (index, span) in self.table.spans.iter().enumerate() {
             for slot in self.table.slots(index) {
-                let object = ObjectId(id);
-                id += 1;
-                let kind = graph.heap_type(graph.type_of(object)).map(|found| found.kind);
-                let is_text = kind == Some(TypeKind::Text);
                 let from = (slot * span.elem) as usize;
                 let bytes = span.bytes.get(from..from + span.elem as usize).unwrap_or(&[]);
-                if is_text && let Ok(at) = graph.extents.object.binary_search(&object.0) {
+                let extent = (object.get(at) == Some(&id)).then(|| {
                     let end = |column: &[u32]| column.get(at).copied().unwrap_or(0) as usize;
-                    let (low, used) = (end(&graph.extents.low), end(&graph.extents.used));
-                    let text = bytes.get(low..used).unwrap_or(&[]);
-                    let mut hasher = seed.build_hasher();
-                    hasher.write(text);
-                    texts.object.to_mut().push(object.0);
-                    texts.bytes.to_mut().push(text.len() as u32);
-                    texts.hash.to_mut().push(hasher.finish());
-                }
-                let is_kept = match keep {
-                    Keep::Nothing => false,
-                    Keep::Strings => is_text,
-                    Keep::All => true,
-                };
-                if is_kept && span.elem <= CONTENTS_MAX {
-                    contents.object.to_mut().push(object.0);
-                    contents.start.to_mut().push(contents.bytes.len() as u64);
-                    contents.bytes.to_mut().extend_from_slice(bytes);
-                }
+                    bytes.get(end(low)..end(used)).unwrap_or(&[])
+                });
+                at += usize::from(extent.is_some());
+                let kind = || graph.heap_type(graph.type_of(ObjectId(id))).map(|of| of.kind);
+                let text = extent.filter(|_| kind() == Some(TypeKind::Text));
+                visit(ObjectId(id), bytes, text);
+                id += 1;
             }
         }
-        if !contents.object.is_empty() {
-            contents.start.to_mut().push(contents.bytes.len() as u64);
-        }
-        (graph.texts, graph.contents) = (texts, contents);
     }
+
+    /// Fingerprints of strings.
+    fn texts(&self, graph: &HeapGraph<'_>) -> Texts<'s> {
+        let is_text = |object: &&u32| {
+            let found = graph.heap_type(graph.type_of(ObjectId(**object)));
+            found.is_some_and(|found| found.kind == TypeKind::Text)
+        };
+        let count = graph.extents.object.iter().filter(is_text).count();
+        let [mut objects, mut lens] = std::array::from_fn(|_| Cells::zeros(count, self.lender));
+        let mut hashes = Cells::zeros(count, self.lender);
+        let seed = ahash::RandomState::new();
+        let mut at = 0;
+        self.each_text(graph, |object, _, text| {
+            let Some(text) = text else { return };
+            let mut hasher = seed.build_hasher();
+            hasher.write(text);
+            objects.set(at, object.0);
+            lens.set(at, text.len() as u32);
+            hashes.set(at, hasher.finish());
+            at += 1;
+        });
+        Texts {
+            object: objects.into_column(at),
+            bytes: lens.into_column(at),
+            hash: hashes.into_column(at),
+        }
+    }
+
+    /// The contents that were asked for.
+    fn contents(&self, graph: &HeapGraph<'_>) -> Contents<'s> {
+        let keep = self.input.contents;
+        let is_kept = |object: ObjectId, bytes: &[u8]| {
+            let is_text = || {
+                let found = graph.heap_type(graph.type_of(object));
+                found.is_some_and(|found| found.kind == TypeKind::Text)
+            };
+            bytes.len() as u64 <= CONTENTS_MAX && (keep == Keep::All || is_text())
+        };
+        if keep == Keep::Nothing {
+            return Contents::default();
+        }
+        let (mut count, mut size) = (0, 0);
+        self.each_text(graph, |object, bytes, _| {
+            if is_kept(object, bytes) {
+                (count, size) = (count + 1, size + bytes.len());
+            }
+        });
+        if count == 0 {
+            return Contents::default();
+        }
+        let mut objects = Cells::zeros(count, self.lender);
+        let mut starts = Cells::zeros(count + 1, self.lender);
+        let mut all = Cells::zeros(size, self.lender);
+        let (mut at, mut end) = (0, 0);
+        self.each_text(graph, |object, bytes, _| {
+            if is_kept(object, bytes)
+                && let Some(place) = all.get_mut(end..end + bytes.len())
+            {
+                place.copy_from_slice(bytes);
+                objects.set(at, object.0);
+                starts.set(at, end as u64);
+                (at, end) = (at + 1, end + bytes.len());
+            }
+        });
+        starts.set(at, end as u64);
+        Contents {
+            object: objects.into_column(at),
+            start: starts.into_column(at + 1),
+            bytes: all.into_column(end),
+        }
+    }
+}
+
+/// What typing found.
+struct Typed<'s> {
+    type_of: Column<'s, u32>,
+    extents: Extents<'s>,
+    fills: Vec<Fill>,
 }

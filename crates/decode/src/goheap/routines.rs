@@ -19,7 +19,7 @@ const GOROUTINES_MAX: u64 = 4_000_000;
 /// Frames of a stack that are kept; the variables of deeper ones still count.
 const FRAMES_KEPT: usize = 256;
 
-impl<'a, 'm> Reader<'a, 'm> {
+impl<'a, 'm> Reader<'a, 'm, '_> {
     /// What every goroutine holds.
     pub(super) fn goroutines(
         &self,
@@ -74,8 +74,8 @@ impl<'a, 'm> Reader<'a, 'm> {
 }
 
 /// Makes the holders of one goroutine.
-struct Hold<'a, 'm, 'r, 't, 's, 'n> {
-    reader: &'r Reader<'a, 'm>,
+struct Hold<'a, 'm, 'c, 'r, 't, 's, 'n> {
+    reader: &'r Reader<'a, 'm, 'c>,
     roots: &'r mut Roots<'a, 't>,
     types: &'r mut TypeTable<'a, 's>,
     names: &'r mut Names<'n>,
@@ -104,7 +104,7 @@ impl Claimed {
     }
 }
 
-impl Hold<'_, '_, '_, '_, '_, '_> {
+impl Hold<'_, '_, '_, '_, '_, '_, '_> {
     fn goroutine(&mut self, routine: &Routine, scan: &Scan) {
         let name = self.types.strings.intern(&format!("goroutine {}", routine.id));
         let parent = self.roots.holder(HolderKind::Goroutine, name);
@@ -229,7 +229,7 @@ fn offset_in(local: &Local, cfa: u64, addr: u64) -> Option<u64> {
     })
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_, '_, '_> {
     /// `main.serve (server.go:42)`
     fn place(&self, pc: u64) -> String {
         let module = self.modules.iter().find(|module| module.has_code(pc));

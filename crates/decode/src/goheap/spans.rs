@@ -114,6 +114,20 @@ impl<'a> SpanTable<'a> {
         self.index.get(addr)
     }
 
+    /// From the first address of the first span to the end of the last.
+    pub(super) fn bounds(&self) -> std::ops::Range<u64> {
+        let end = |span: &Span<'_>| span.base + span.pages * PAGE;
+        match (self.spans.first(), self.spans.last()) {
+            (Some(first), Some(last)) => first.base..end(last),
+            _ => 0..0,
+        }
+    }
+
+    /// How many objects there are.
+    pub(super) fn objects(&self) -> usize {
+        self.columns.first.last().copied().unwrap_or(0) as usize
+    }
+
     /// The object that an address points into.
     #[inline]
     pub(super) fn find(&self, addr: u64) -> Option<Found> {

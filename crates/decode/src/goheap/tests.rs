@@ -184,7 +184,7 @@ fn types_that_hold_themselves_end() {
     let mut types = TypeTable::new(go, &[]);
     for descriptor in [array, twice] {
         let id = types.id(Source::Go(descriptor));
-        let mut typing = Typing::new(&table, &pointers, &mut types, 40, 8);
+        let mut typing = Typing::new(&table, &pointers, &mut types, 40, None);
         typing.seed(&[1; 4096], None, id, false);
         typing.spread();
     }

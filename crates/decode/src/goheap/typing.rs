@@ -11,6 +11,7 @@ use ahash::AHashMap;
 use model::heap::{Edges, Fill, FillKind, ObjectId, RootPointer, TypeId};
 
 use super::bounds::Room;
+use super::cells::{Cells, ExtentCells, Lent};
 use super::layout::{BITMAP_MAX, PAGE};
 use super::pointers::{Pointers, each_masked};
 use super::spans::{Found, Span, SpanTable};
@@ -19,18 +20,19 @@ use crate::bytes::Bytes;
 use crate::goruntime::class_size;
 
 /// Spreads types.
-pub(super) struct Typing<'a, 'm, 'p, 't> {
+pub(super) struct Typing<'a, 'm, 'p, 't, 's> {
     table: &'m SpanTable<'a>,
     pointers: &'p Pointers<'a, 'm>,
     pub(super) types: &'t mut TypeTable<'a, 'm>,
     chan_elem: usize,
     is_live: Vec<u64>,
     /// 0 is "not known".
-    pub(super) type_of: Vec<u32>,
-    queue: Vec<Place>,
+    pub(super) type_of: Cells<'s, u32>,
+    /// Spans and slots of objects whose type was just found.
+    queue: Vec<(u32, u32)>,
     candidates: AHashMap<u32, (Place, u64, What)>,
-    /// Low, used and capacity end of what slices and strings use of an array.
-    pub(super) extents: AHashMap<u32, [u32; 3]>,
+    /// What slices and strings use of an array.
+    pub(super) extents: ExtentCells<'s>,
     pub(super) fills: Vec<Fill>,
     /// Parts that may still be looked at in the object or variable at hand.
     room: Room,
@@ -59,24 +61,25 @@ impl From<&Found> for Place {
     }
 }
 
-impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
+impl<'a, 'm, 'p, 't, 's> Typing<'a, 'm, 'p, 't, 's> {
     pub(super) fn new(
         table: &'m SpanTable<'a>,
         pointers: &'p Pointers<'a, 'm>,
         types: &'t mut TypeTable<'a, 'm>,
         chan_elem: usize,
-        objects: usize,
+        lender: Lent<'_, 's>,
     ) -> Self {
+        let objects = table.objects();
         Typing {
             table,
             pointers,
             types,
             chan_elem,
             is_live: Vec::new(),
-            type_of: vec![0; objects],
+            type_of: Cells::zeros(objects, lender),
             queue: Vec::new(),
             candidates: AHashMap::new(),
-            extents: AHashMap::new(),
+            extents: ExtentCells::new(objects, lender),
             fills: Vec::new(),
             room: Room::of(0),
             depth: 0,
@@ -137,8 +140,11 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
     /// Follows typed objects until nothing new is found.
     pub(super) fn spread(&mut self) {
         loop {
-            while let Some(place) = self.queue.pop() {
-                self.visit(place);
+            while let Some((span, slot)) = self.queue.pop() {
+                let object = self.table.columns.object_at(span as usize, slot.into());
+                if let Some(object) = object {
+                    self.visit(Place { object, span, slot });
+                }
             }
             // Partly known objects come last: something may have told their type.
             let mut left: Vec<(u32, (Place, u64, What))> = self.candidates.drain().collect();
@@ -257,7 +263,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
         }
         if let Some(known @ 0) = self.type_of.get_mut(place.object.index()) {
             *known = id.0;
-            self.queue.push(place);
+            self.queue.push((place.span, place.slot));
         }
     }
 
@@ -462,9 +468,7 @@ impl<'a, 'm, 'p, 't> Typing<'a, 'm, 'p, 't> {
 
     fn extent(&mut self, object: ObjectId, [low, used, capacity]: [u64; 3]) {
         let short = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-        let new = [short(low), short(used), short(capacity)];
-        let known = self.extents.entry(object.0).or_insert(new);
-        *known = [known[0].min(new[0]), known[1].max(new[1]), known[2].max(new[2])];
+        self.extents.add(object, [short(low), short(used), short(capacity)]);
     }
 
     /// The value of an interface.

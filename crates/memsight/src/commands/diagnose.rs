@@ -9,6 +9,7 @@ use analyze::diagnose::{Evidence, add_growth, diagnose, is_heap_leak};
 use analyze::heap::Dominators;
 use analyze::heap::diff::Side;
 use analyze::heap::growth::{Growth, growth};
+use capture::ScratchColumns;
 use model::{CaptureKind, Diagnosis, HeapGraph, TargetSpec, Timestamp};
 use render::paint::Paint;
 use store::{Options, Store, StoredTarget};
@@ -70,17 +71,17 @@ fn live(args: &DiagnoseArgs) -> Result<Diagnosis, Failure> {
 const APART_MIN: Duration = Duration::from_secs(5);
 const APART_MAX: Duration = Duration::from_secs(60);
 
-/// What grows between two snapshots of the heap. Both are in memory: some 50 bytes an
-/// object each.
+/// What grows between two snapshots of the heap, which lie in scratch files.
 fn grown(spec: &TargetSpec, sampled: Duration) -> Result<Growth, Failure> {
     let apart = (sampled / 2).clamp(APART_MIN, APART_MAX);
     let mut progress = Progress::new();
     progress.show("it leaks: taking a snapshot of the heap");
-    let before = heaps::take(spec)?;
+    let columns = ScratchColumns::new(std::env::temp_dir());
+    let before = heaps::take(spec, &columns)?;
     let seconds = apart.as_secs();
     progress.show(&format!("it leaks: the second snapshot comes in {seconds} s"));
     std::thread::sleep(apart);
-    let after = heaps::take(spec)?;
+    let after = heaps::take(spec, &columns)?;
     progress.show("comparing the snapshots");
     let dominators = (Dominators::of(&before), Dominators::of(&after));
     let time = |graph: &HeapGraph<'_>| graph.source.time.map(|time| time.0);

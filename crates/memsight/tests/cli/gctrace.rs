@@ -98,7 +98,7 @@ fn reports_of_a_log() {
     let output = memsight(&["gctrace", file]);
     let (out, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(errors.contains("1 lines could not be read, the first: line 1, byte 51"), "{errors}");
+    assert!(errors.contains("1 lines could not be read, the first: line 1, byte 47"), "{errors}");
     for part in [
         "30 cycles (1 to 30) in 29.0 s on 2 P",
         "limit      GOGC, about 100",

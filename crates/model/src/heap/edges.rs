@@ -86,15 +86,21 @@ impl Edges<'static> {
 
     /// Ends the row of the next object in id order.
     pub fn end_object(&mut self) {
-        let ended = self.first.len();
-        let end = self.target.len() as u64;
-        if ended & ((1 << BLOCK_BITS) - 1) == 0 {
-            self.block.to_mut().push(end);
-        }
-        let block = self.block.last().copied().unwrap_or(0);
-        // 65,536 objects with 2^32 pointers are 34 GB of nothing but pointers.
-        let first = u32::try_from(end - block).unwrap_or(u32::MAX);
+        let (ended, end) = (self.first.len(), self.target.len() as u64);
+        let first = Edges::end_row(self.block.to_mut(), ended, end);
         self.first.to_mut().push(first);
+    }
+
+    /// For whoever fills the columns himself: what stands in `first` at index `ended`, the
+    /// number of rows that have ended, when the last ended at `end`. Call it for one row
+    /// after the other; `block` begins with a zero.
+    pub fn end_row(block: &mut Vec<u64>, ended: usize, end: u64) -> u32 {
+        if ended & ((1 << BLOCK_BITS) - 1) == 0 {
+            block.push(end);
+        }
+        let start = block.last().copied().unwrap_or(0);
+        // 65,536 objects with 2^32 pointers are 34 GB of nothing but pointers.
+        u32::try_from(end - start).unwrap_or(u32::MAX)
     }
 }
 

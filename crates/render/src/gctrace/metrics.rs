@@ -39,15 +39,15 @@ fn of_cycles(out: &mut String, cycles: &[GcCycle], last: &GcCycle) {
     if let Some(globals) = last.globals_mib {
         gauge(out, "go_gc_scan_globals_bytes", bytes(globals));
     }
-    let classes: [(&str, fn(&GcCycle) -> f64); 4] = [
-        ("mark_assist", |cycle| cycle.assist_cpu_ms),
-        ("mark_dedicated", |cycle| cycle.background_cpu_ms),
-        ("mark_idle", |cycle| cycle.idle_cpu_ms),
-        ("pause", |cycle| cycle.sweep_term_cpu_ms + cycle.mark_term_cpu_ms),
+    let classes = [
+        ("mark_assist", seconds(|cycle| cycle.assist_cpu_ms)),
+        ("mark_dedicated", seconds(|cycle| cycle.background_cpu_ms)),
+        ("mark_idle", seconds(|cycle| cycle.idle_cpu_ms)),
+        ("pause", seconds(|cycle| cycle.sweep_term_cpu_ms + cycle.mark_term_cpu_ms)),
     ];
-    for (class, of) in classes {
+    for (class, spent) in classes {
         let name = format!("go_cpu_classes_gc_{class}_cpu_seconds");
-        counter(out, &name, format!("{:.6}", seconds(of)));
+        counter(out, &name, format!("{spent:.6}"));
     }
     gauge(out, "go_sched_gomaxprocs_threads", last.procs);
     pauses(out, cycles);

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use capture::core::Core;
 use capture::snapshot::{Method, Options};
-use capture::{Image, LiveTarget};
+use capture::{Image, LiveTarget, ScratchColumns};
 use decode::goheap::Keep;
 use decode::heapfile::{self, Verify};
 use decode::{compress, heapdump, hprof};
@@ -182,6 +182,12 @@ const SENT_BYTES_MAX: u64 = 2 << 30;
 const KINDS: &str = "a heap is a snapshot of memsight, a Java HPROF dump, a file of \
                      debug.WriteHeapDump, a core file, a PID or name:REGEX";
 
+/// Where the columns of a graph lie that was read from memory. A command opens one heap or
+/// two and then ends, and only then are they given back.
+fn columns(scratch: &Path) -> &'static ScratchColumns {
+    Box::leak(Box::new(ScratchColumns::new(scratch)))
+}
+
 /// Takes the heap of a running program.
 fn from_program(spec: &TargetSpec, taking: &TakingArgs, contents: Keep) -> Result<Heap, Failure> {
     let LiveTarget::Process(process) = LiveTarget::attach(spec)? else {
@@ -205,7 +211,8 @@ fn from_program(spec: &TargetSpec, taking: &TakingArgs, contents: Keep) -> Resul
     let mut copied = |done: u64, all: u64| {
         progress.show(&format!("{name}: {} of {} copied", Bytes(done), Bytes(all)));
     };
-    let graph = process.object_graph(&options, contents, &mut copied)?;
+    let columns = columns(&options.scratch_dir);
+    let graph = process.object_graph(&options, contents, columns, &mut copied)?;
     drop(progress);
     let method = &graph.source.method;
     match graph.source.pause_nanos {
@@ -257,6 +264,6 @@ fn from_core(
     let scratch = taking.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let mut progress = Progress::new();
     progress.show(&format!("{}: reading", file.display()));
-    let graph = Core::open(file, exe, &scratch)?.object_graph(contents)?;
+    let graph = Core::open(file, exe, &scratch)?.object_graph(contents, columns(&scratch))?;
     Ok(Heap::Read(Box::new(graph)))
 }

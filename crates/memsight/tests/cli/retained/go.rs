@@ -111,6 +111,12 @@ fn visualvm_finds_the_same_retained_sizes_in_a_go_heap() {
     assert!(expected.len() > 50_000 && large > 10);
 }
 
+/// Java's tools take brackets for dimensions, so the export does not begin or end with them.
+fn class_name(type_name: &str) -> String {
+    let is_bracketed = type_name.starts_with('[') || type_name.ends_with("[]");
+    if is_bracketed { format!("array {type_name}") } else { type_name.to_owned() }
+}
+
 #[test]
 fn hprof_analyzer_finds_the_same_retained_sizes_in_a_go_heap() {
     let Some(Exported { snapshot, dump, .. }) = exported() else { return };
@@ -120,7 +126,7 @@ fn hprof_analyzer_finds_the_same_retained_sizes_in_a_go_heap() {
     // It lists no arrays, which larger objects are.
     for (object, retained) in expected(&graph, true) {
         if graph.objects.bytes(object) <= 4096 {
-            let class = graph.type_name(graph.type_of(object)).to_owned();
+            let class = class_name(graph.type_name(graph.type_of(object)));
             ours.entry(class).or_default().push(retained);
         }
     }
