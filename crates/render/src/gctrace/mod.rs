@@ -276,6 +276,7 @@ pub fn value(summary: Option<&Summary>, log: &GcLog) -> Value {
             "released_kib": last.released_kib,
             "utilisation_percent": last.utilisation_percent,
         })),
+        "scheduler": { "lines": log.scheduler_lines, "queue_max": log.queue_max },
         "earlier_runs": log.restarts,
         "cycles_dropped": log.cycles_dropped,
         "cycles": cycles,
