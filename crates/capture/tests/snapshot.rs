@@ -95,14 +95,18 @@ fn a_snapshot_is_what_the_program_holds_at_one_moment() {
     assert_eq!(children(subject.pid()), []);
 }
 
+/// How many descriptors a subject keeps open that nobody disturbed.
+fn files_of_a_fresh_one(dir: &Path) -> usize {
+    let mut fresh = Subject::start(Some(&dir.join("lock.fresh")));
+    fresh.wait_until_all_works();
+    fresh.open_files()
+}
+
 #[test]
 fn a_hundred_snapshots_leave_nothing() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
-    let mut fresh = Subject::start(Some(&dir.path().join("lock.fresh")));
-    fresh.wait_until_all_works();
-    let files = fresh.open_files();
-    drop(fresh);
+    let files = files_of_a_fresh_one(dir.path());
     let mut subject = Subject::start(Some(&dir.path().join("lock")));
     let mut pauses: Vec<Duration> = Vec::new();
     for round in 0..100 {
@@ -172,9 +176,7 @@ fn example() -> PathBuf {
 fn kill_nine_at_any_moment_leaves_nothing() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
-    let mut fresh = Subject::start(Some(&dir.path().join("lock.fresh")));
-    let files = fresh.open_files();
-    drop(fresh);
+    let files = files_of_a_fresh_one(dir.path());
     let mut subject = Subject::start(Some(&dir.path().join("lock")));
     let pid = subject.pid();
     let mut state = 0x2545_f491_4f6c_dd1d;

@@ -1,3 +1,5 @@
+//! Lines of all releases, whole and damaged.
+
 use model::gctrace::{
     GcCycle, PacerEnd, PacerStart, RuntimeLine, ScanStats, Scavenge, Scheduler, SweepDone,
 };

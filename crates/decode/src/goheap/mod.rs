@@ -30,8 +30,8 @@ use std::hash::{BuildHasher, Hasher};
 
 use model::Addr;
 use model::heap::{
-    AllocatedAt, Column, Contents, Edges, Extents, Fill, HeapGraph, HeapSource, ObjectId, Objects,
-    Texts, TypeId, TypeKind,
+    AllocatedAt, Column, Contents, Edges, Extents, Field, Fill, HeapGraph, HeapSource, Holder,
+    ObjectId, Objects, Texts, TypeId, TypeKind,
 };
 
 use crate::elf::Elf;
@@ -148,6 +148,23 @@ struct Seed<'m> {
     is_pointer: bool,
 }
 
+/// Fields of the types that objects and variables have; those of others are left out.
+fn fields_of_used(
+    types: &mut TypeTable<'_, '_>,
+    type_of: &[u32],
+    holders: &[Holder],
+) -> Vec<Field> {
+    let mut is_used = vec![false; types.types.len()];
+    let variables = holders.iter().filter_map(|holder| holder.of);
+    for id in type_of.iter().copied().chain(variables.map(|of| of.0)) {
+        if let Some(is_used) = is_used.get_mut(id as usize) {
+            *is_used = true;
+        }
+    }
+    let used = (0..).zip(is_used).filter(|(_, is_used)| *is_used);
+    types.finish(used.map(|(id, _)| TypeId(id)))
+}
+
 impl<'a, 'm, 's> Reader<'a, 'm, 's> {
     fn graph(&self, mut warnings: Vec<String>) -> Result<HeapGraph<'s>, RuntimeError> {
         let image = self.input.image;
@@ -188,15 +205,7 @@ impl<'a, 'm, 's> Reader<'a, 'm, 's> {
         self.spread(&mut typing, &pointers, &seeds);
         let Typed { type_of, extents, fills } = self.result(typing);
         types.link_arrays();
-        let mut is_used = vec![false; types.types.len()];
-        let variables = holders.iter().filter_map(|holder| holder.of);
-        for id in type_of.iter().copied().chain(variables.map(|of| of.0)) {
-            if let Some(is_used) = is_used.get_mut(id as usize) {
-                *is_used = true;
-            }
-        }
-        let used = (0..).zip(is_used).filter(|(_, is_used)| *is_used);
-        let fields = types.finish(used.map(|(id, _)| TypeId(id)));
+        let fields = fields_of_used(&mut types, &type_of, &holders);
         let mut graph = HeapGraph {
             source: self.source(),
             strings: types.strings.into_table(),
