@@ -17,6 +17,7 @@ pub mod gctrace;
 pub mod goheap;
 pub mod goruntime;
 pub mod gotext;
+pub mod gotrace;
 pub mod heapdump;
 pub mod heapfile;
 pub mod hprof;

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod profile;
 pub mod strings;
 pub mod target;
+pub mod trace;
 pub mod units;
 
 pub use capture::{Capture, CaptureId, CaptureKind};

@@ -1,0 +1,86 @@
+//! Damaged traces: events before the damage are given, then an error that says where it is.
+
+use decode::gotrace::{GoTraceError, Reader};
+
+use crate::encode::encode;
+
+/// Two generations of a program that does nothing.
+const SMALL: &str = "Trace Go1.22
+EventBatch gen=1 m=18446744073709551615 time=10 size=5
+Frequency freq=15625000
+EventBatch gen=1 m=7 time=10 size=9
+ProcStatus dt=1 p=0 pstatus=1
+GoStatus dt=1 g=1 m=7 gstatus=2
+EventBatch gen=2 m=18446744073709551615 time=20 size=5
+Frequency freq=15625000
+EventBatch gen=2 m=7 time=20 size=9
+ProcStatus dt=1 p=0 pstatus=1
+GoStatus dt=1 g=1 m=7 gstatus=2
+";
+
+/// How many events there are before the end or the error.
+fn read(bytes: &[u8]) -> (usize, Option<GoTraceError>) {
+    let mut reader = match Reader::new(bytes) {
+        Ok(reader) => reader,
+        Err(error) => return (0, Some(error)),
+    };
+    let mut count = 0;
+    loop {
+        match reader.next() {
+            Ok(Some(_)) => count += 1,
+            Ok(None) => return (count, None),
+            Err(error) => {
+                assert_eq!(reader.next(), Ok(None), "nothing comes after an error");
+                return (count, Some(error));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_trace_is_refused() {
+    assert_eq!(read(b"go 1.2x trace\0\0\0"), (0, Some(GoTraceError::NotTrace)));
+    assert_eq!(read(b""), (0, Some(GoTraceError::NotTrace)));
+    assert_eq!(read(b"go 1.99 trace\0\0\0"), (0, Some(GoTraceError::Version(99))));
+    assert_eq!(read(b"go 1.5 trace\0\0\0\0"), (0, Some(GoTraceError::NotTrace)));
+}
+
+#[test]
+fn every_cut_gives_the_generations_before_it() {
+    let bytes = encode(SMALL);
+    // Syncs of two generations and of the end, and two events in each.
+    assert_eq!(read(&bytes), (7, None));
+    let second = bytes.len() - (bytes.len() - 16) / 2;
+    for cut in second + 1..bytes.len() {
+        let (count, error) = read(&bytes[..cut]);
+        assert!(count >= 3, "{count} events of {cut} bytes, {error:?}");
+        let Some(error) = error else { continue };
+        assert!(error.offset() >= second as u64, "{cut}: {error}");
+        assert!(error.offset() <= cut as u64, "{cut}: {error}");
+    }
+}
+
+#[test]
+fn contradictions_say_what_and_where() {
+    let text = SMALL.replacen("gstatus=2", "gstatus=4", 1);
+    let bytes = encode(&text);
+    let (count, error) = read(&bytes);
+    assert_eq!(count, 5);
+    let last = bytes.len() as u64 - 5;
+    let expected = format!(
+        "broken trace at offset {last} (generation 2): inconsistent status for goroutine 1: old \
+         Waiting vs. new Running"
+    );
+    assert_eq!(error.unwrap().to_string(), expected);
+}
+
+#[test]
+fn waiting_for_each_other_ends() {
+    let start = "EventBatch gen=1 m=8 time=11 size=4\nGoStart dt=1 g=5 g_seq=9\n";
+    let bytes = encode(&SMALL.replacen("EventBatch gen=2", &format!("{start}EventBatch gen=2"), 1));
+    let (count, error) = read(&bytes);
+    assert_eq!(count, 3);
+    let text = error.unwrap().to_string();
+    assert!(text.contains("failed to advance: none can come next of thread 8"), "{text}");
+    assert!(text.contains("GoStart 5 9"), "{text}");
+}

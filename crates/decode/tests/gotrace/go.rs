@@ -1,0 +1,84 @@
+//! Go toolchains, the oracle and the programs that record traces.
+//!
+//! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test beside the
+//! one in PATH.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Toolchains with their names.
+pub(crate) fn toolchains() -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    if Command::new("go").arg("version").stdout(Stdio::null()).status().is_ok() {
+        found.push(("default".to_owned(), PathBuf::from("go")));
+    } else {
+        println!("skipped: there is no Go toolchain in PATH");
+    }
+    let home = std::env::var("HOME").unwrap_or_default();
+    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
+        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
+        if go.exists() {
+            found.push((version.to_owned(), go));
+        } else {
+            println!("skipped: Go {version} is not at {}", go.display());
+        }
+    }
+    found
+}
+
+/// The sources of the Go in PATH.
+pub(crate) fn sources() -> Option<PathBuf> {
+    let output = Command::new("go").args(["env", "GOROOT"]).output().ok()?;
+    let root = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim()).join("src");
+    root.join("internal/trace").is_dir().then_some(root)
+}
+
+/// Go's own reader as a program, built once by the Go in PATH, which reads traces of all
+/// versions; `None` when its sources have no such reader (before 1.25 it is elsewhere).
+pub(crate) fn oracle() -> Option<&'static Path> {
+    static ORACLE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let built = ORACLE.get_or_init(|| {
+        let sources = sources().filter(|root| root.join("internal/trace/tracev1.go").exists());
+        let Some(sources) = sources else {
+            println!("skipped: the Go in PATH has no reader of all traces");
+            return None;
+        };
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (overlay, program) = (dir.join("traceoracle.json"), dir.join("traceoracle"));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gotrace/oracle/main.go");
+        let place = sources.join("cmd/traceoracle/main.go");
+        let text = format!("{{\"Replace\": {{{:?}: {source:?}}}}}", place.display().to_string());
+        std::fs::write(&overlay, text).unwrap();
+        let mut go = Command::new("go");
+        go.args(["build", "-overlay"]).arg(&overlay).arg("-o").arg(&program);
+        go.arg("cmd/traceoracle").env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
+        assert!(go.status().unwrap().success(), "the oracle does not build");
+        Some(program)
+    });
+    built.as_deref()
+}
+
+/// Has Go's reader print a trace.
+pub(crate) fn oracle_lines(oracle: &Path, trace: &Path) -> Vec<String> {
+    let output = Command::new(oracle).arg(trace).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// Records a trace of the generator; `debug` is its GODEBUG.
+pub(crate) fn record(name: &str, go: &Path, items: u32, debug: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = dir.join(format!("tracegen-{name}"));
+    let mut build = Command::new(go);
+    build.args(["build", "-o"]).arg(&program).arg(".");
+    build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gotrace/generator"));
+    build.env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
+    assert!(build.status().unwrap().success(), "the generator does not build with Go {name}");
+    let kind = if debug.contains("allocfree") { "objects" } else { "events" };
+    let trace = dir.join(format!("{name}-{kind}-{items}.trace"));
+    let mut run = Command::new(&program);
+    run.arg(&trace).arg(items.to_string()).env("GODEBUG", debug).stdout(Stdio::null());
+    assert!(run.status().unwrap().success(), "the generator of Go {name} fails");
+    trace
+}
