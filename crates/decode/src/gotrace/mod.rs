@@ -16,12 +16,14 @@ mod generation;
 mod order;
 mod reader;
 mod spec;
+mod v1;
 mod wire;
 
 pub use error::GoTraceError;
 use model::trace::{Clock, Event, Tables, ThreadId};
 
-/// What stands behind "go 1.".
+/// What stands behind "go 1." in each format.
+const VERSIONS_1: [u32; 3] = [11, 19, 21];
 const VERSIONS_2: [u32; 4] = [22, 23, 25, 26];
 
 /// Data of an experiment of the runtime, uninterpreted.
@@ -49,6 +51,7 @@ pub struct Reader<'a> {
 
 #[derive(Debug)]
 enum Format<'a> {
+    One(Box<v1::Reader<'a>>),
     Two(Box<reader::Reader<'a>>),
 }
 
@@ -61,6 +64,8 @@ impl<'a> Reader<'a> {
         let version = version_of(bytes).ok_or(GoTraceError::NotTrace)?;
         let format = if VERSIONS_2.contains(&version) {
             Format::Two(Box::new(reader::Reader::new(bytes, version)))
+        } else if VERSIONS_1.contains(&version) {
+            Format::One(Box::new(v1::Reader::new(bytes, version)?))
         } else {
             return Err(GoTraceError::Version(version));
         };
@@ -79,6 +84,7 @@ impl<'a> Reader<'a> {
     #[expect(clippy::should_implement_trait, reason = "an iterator could not lend the tables")]
     pub fn next(&mut self) -> Result<Option<Event>, GoTraceError> {
         match &mut self.format {
+            Format::One(reader) => reader.next(),
             Format::Two(reader) => reader.next(),
         }
     }
@@ -86,6 +92,7 @@ impl<'a> Reader<'a> {
     /// What ids of strings and stacks mean, in the events from the last synchronisation on.
     pub fn tables(&self) -> &Tables<'a> {
         match &self.format {
+            Format::One(reader) => reader.tables(),
             Format::Two(reader) => reader.tables(),
         }
     }
@@ -93,6 +100,7 @@ impl<'a> Reader<'a> {
     /// What the clocks showed near the last synchronisation; from Go 1.25 on.
     pub fn clock(&self) -> Option<Clock> {
         match &self.format {
+            Format::One(_) => None,
             Format::Two(reader) => reader.clock(),
         }
     }
@@ -100,6 +108,7 @@ impl<'a> Reader<'a> {
     /// Data of experiments since the last synchronisation.
     pub fn experiments(&self) -> &[Experimental<'a>] {
         match &self.format {
+            Format::One(_) => &[],
             Format::Two(reader) => reader.experiments(),
         }
     }

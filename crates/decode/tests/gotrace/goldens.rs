@@ -7,6 +7,7 @@ use decode::gotrace::Reader;
 use model::trace::What;
 
 use crate::encode::{encode, unquote};
+use crate::streams::check;
 use crate::{go, lines};
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -120,5 +121,18 @@ fn fuzz_seeds_of_go_end_as_in_go() {
         } else {
             let _ = read(&bytes);
         }
+    }
+}
+
+/// Traces of Go 1.11, 1.19 and 1.21 that Go keeps.
+#[test]
+fn old_traces_have_the_events_of_gos_reader() {
+    let (Some(sources), Some(oracle)) = (go::sources(), go::oracle()) else { return };
+    let all = files(&sources.join("internal/trace/internal/tracev1/testdata"));
+    assert!(all.len() >= 12, "{} files", all.len());
+    for file in all {
+        let count = check(&file, oracle).len();
+        println!("{}: {count} events are the same", file.display());
+        assert!(count > 20, "{}", file.display());
     }
 }

@@ -68,6 +68,13 @@ impl<'a> Tables<'a> {
         true
     }
 
+    /// Of stacks with the same id, drops all but the last one.
+    pub fn keep_last(&mut self) {
+        self.stacks.reverse();
+        self.stacks.sort_by_key(|entry| entry.0);
+        self.stacks.dedup_by_key(|entry| entry.0);
+    }
+
     /// Makes everything findable.
     ///
     /// # Errors
