@@ -18,3 +18,4 @@ pub mod names;
 pub mod pprof;
 pub mod report;
 pub mod stats;
+pub mod trace;

@@ -2,6 +2,7 @@
 
 pub(crate) mod gctrace;
 pub(crate) mod heap;
+pub(crate) mod trace;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +76,13 @@ pub(crate) enum Command {
         /// What to ask.
         #[command(subcommand)]
         command: heap::HeapCommand,
+    },
+    /// What a Go execution trace says: collections, goroutines, waits.
+    #[command(after_help = trace::EXAMPLES)]
+    Trace {
+        /// What to ask.
+        #[command(subcommand)]
+        command: trace::TraceCommand,
     },
     /// Lists goroutines of a live process, grouped by stack.
     Goroutines(GoroutinesArgs),

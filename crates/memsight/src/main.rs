@@ -53,6 +53,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Diff(args) => commands::profile::diff(&args),
         Command::Convert(args) => commands::profile::convert(&args),
         Command::Heap { command } => commands::heap::run(&command, paint),
+        Command::Trace { command } => commands::trace::run(&command, paint),
         Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),
         Command::Runtime(args) => commands::runtime::runtime(&args),
         Command::Gctrace(args) => commands::gctrace::run(&args, paint),

@@ -13,3 +13,4 @@ pub mod pprof;
 pub mod profile;
 pub mod quantity;
 pub mod table;
+pub mod trace;

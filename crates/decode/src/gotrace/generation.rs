@@ -8,11 +8,11 @@ use model::trace::{
     Clock, Duplicate, GoId, ProcId, StackFrame, StackId, StringId, Tables, ThreadId, Time,
 };
 
-use super::Experimental;
 use super::batch::{self, Batch};
 use super::error::GoTraceError;
 use super::spec;
 use super::wire::{Place, Unread};
+use super::{Experimental, MARKED_ENDS};
 
 /// The runtime's limits.
 const STRING_BYTES_MAX: u64 = 1 << 10;
@@ -66,22 +66,34 @@ pub(super) struct Read<'a> {
     pub(super) generation: Generation<'a>,
     /// The first batch of the next generation.
     pub(super) next: Option<Batch<'a>>,
-    /// What comes after the generation cannot be read.
+    /// What comes then cannot be read; the generation may lack its end, and with it names.
     pub(super) error: Option<GoTraceError>,
 }
 
-/// Reads a generation of Go 1.26 and later, which says where it ends.
-pub(super) fn read<'a>(place: &mut Place<'a>) -> Result<Option<Generation<'a>>, GoTraceError> {
+/// Reads a generation of Go 1.26 and later, which says where it ends; `None` when there is
+/// none. One that is cut off takes the clock's speed from the last one.
+pub(super) fn read<'a>(
+    place: &mut Place<'a>,
+    last: Option<Units>,
+) -> Result<Option<Read<'a>>, GoTraceError> {
     let start = place.offset();
     let mut generation = Generation::default();
+    let mut error = None;
     loop {
         let at = place.offset();
-        let Some(batch) = batch::read(place)? else {
-            if !generation.threads.is_empty() {
+        let batch = match batch::read(place) {
+            Ok(Some(batch)) => batch,
+            Ok(None) if generation.threads.is_empty() => return Ok(None),
+            Ok(None) => {
                 let what = "incomplete generation found";
-                return Err(GoTraceError::Truncated { offset: start, what });
+                error = Some(GoTraceError::Truncated { offset: at, what });
+                break;
             }
-            return Ok(None);
+            Err(cause) if !generation.threads.is_empty() => {
+                error = Some(cause);
+                break;
+            }
+            Err(cause) => return Err(cause),
         };
         if generation.number == 0 {
             generation.number = batch.generation;
@@ -96,10 +108,9 @@ pub(super) fn read<'a>(place: &mut Place<'a>) -> Result<Option<Generation<'a>>, 
             let what = "missing end-of-generation event, or generations are interleaved";
             return Err(GoTraceError::damaged(at, what));
         }
-        generation.add(batch, 26)?;
+        generation.add(batch, MARKED_ENDS)?;
     }
-    generation.finish(start, 26)?;
-    Ok(Some(generation))
+    generation.finish_or(start, MARKED_ENDS, last, error)
 }
 
 /// Reads a generation of Go 1.22 to 1.25; `first` is its first batch, if that was read
@@ -108,7 +119,7 @@ pub(super) fn read_until_next<'a>(
     place: &mut Place<'a>,
     first: Option<Batch<'a>>,
     version: u32,
-) -> Result<Read<'a>, GoTraceError> {
+) -> Result<Option<Read<'a>>, GoTraceError> {
     let start = first.map_or(place.offset(), |batch| batch.data.offset());
     let mut generation = Generation::default();
     if let Some(batch) = first {
@@ -144,8 +155,8 @@ pub(super) fn read_until_next<'a>(
         }
         generation.add(batch, version)?;
     }
-    generation.finish(start, version)?;
-    Ok(Read { generation, next, error })
+    let read = generation.finish_or(start, version, None, error)?;
+    Ok(read.map(|read| Read { next, ..read }))
 }
 
 impl<'a> Generation<'a> {
@@ -286,6 +297,33 @@ impl<'a> Generation<'a> {
         Ok(())
     }
 
+    /// Ends a generation; `error` is why it may be cut off. That is told instead of what may
+    /// only follow from it.
+    fn finish_or(
+        mut self,
+        start: u64,
+        version: u32,
+        last: Option<Units>,
+        error: Option<GoTraceError>,
+    ) -> Result<Option<Read<'a>>, GoTraceError> {
+        if error.is_none() || version < MARKED_ENDS {
+            // Before 1.26 it may well be whole, and has to be.
+            self.finish(start, version).map_err(|found| error.clone().unwrap_or(found))?;
+            return Ok(Some(Read { generation: self, next: None, error }));
+        }
+        let Some(error) = error else { return Ok(None) };
+        if !self.has_frequency
+            && let Some(last) = last
+        {
+            self.units = last;
+            self.has_frequency = true;
+        }
+        if !self.has_frequency || self.seal(start).is_err() {
+            return Err(error);
+        }
+        Ok(Some(Read { generation: self, next: None, error: Some(error) }))
+    }
+
     /// Checks what is known only when all batches are there; `start` is where it begins.
     fn finish(&mut self, start: u64, version: u32) -> Result<(), GoTraceError> {
         if !self.has_frequency {
@@ -294,14 +332,7 @@ impl<'a> Generation<'a> {
         if version >= 25 && self.clock.is_none() {
             return Err(GoTraceError::damaged(start, "no clock snapshot event found"));
         }
-        self.thread_at = AHashMap::new();
-        self.tables.seal().map_err(|twice| {
-            let what = match twice {
-                Duplicate::String(id) => format!("multiple strings with the same ID {}", id.0),
-                Duplicate::Stack(id) => format!("multiple stacks with the same ID {}", id.0),
-            };
-            GoTraceError::damaged(start, what)
-        })?;
+        self.seal(start)?;
         for frame in self.tables.all_frames() {
             for id in [frame.function, frame.file] {
                 if self.tables.string(id).is_none() {
@@ -310,6 +341,19 @@ impl<'a> Generation<'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Makes names findable, and units times.
+    fn seal(&mut self, start: u64) -> Result<(), GoTraceError> {
+        self.thread_at = AHashMap::new();
+        self.tables.seal().map_err(|twice| {
+            let what = match twice {
+                Duplicate::String(id) => format!("multiple strings with the same ID {}", id.0),
+                Duplicate::Stack(id) => format!("multiple stacks with the same ID {}", id.0),
+            };
+            GoTraceError::damaged(start, what)
+        })?;
         for sample in &mut self.samples {
             sample.time = self.units.time(sample.units);
         }

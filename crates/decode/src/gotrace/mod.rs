@@ -26,6 +26,9 @@ use model::trace::{Clock, Event, Tables, ThreadId};
 const VERSIONS_1: [u32; 3] = [11, 19, 21];
 const VERSIONS_2: [u32; 4] = [22, 23, 25, 26];
 
+/// The first version that says where generations end.
+const MARKED_ENDS: u32 = 26;
+
 /// Data of an experiment of the runtime, uninterpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Experimental<'a> {

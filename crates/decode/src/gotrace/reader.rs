@@ -6,13 +6,10 @@ use model::trace::{Clock, Event, GoId, ProcId, StackId, Tables, ThreadId, Time, 
 use super::batch::Batch;
 use super::error::GoTraceError;
 use super::frontier::{Cursor, Frontier};
-use super::generation::{self, Generation, Sample};
-use super::order::Scheduler;
+use super::generation::{self, Generation, Read, Sample, Units};
+use super::order::{Part, Scheduler};
 use super::wire::Place;
-use super::{Experimental, HEADER_LEN, spec};
-
-/// The first version that says where generations end.
-const MARKED_ENDS: u32 = 26;
+use super::{Experimental, HEADER_LEN, MARKED_ENDS, spec};
 
 /// Threads that an error names.
 const NAMED_MAX: usize = 4;
@@ -31,6 +28,7 @@ pub(super) struct Reader<'a> {
     next_batch: Option<Batch<'a>>,
     /// Told after a last synchronisation.
     error: Option<GoTraceError>,
+    units: Option<Units>,
     time_last: i64,
     syncs: u64,
     progress: Progress,
@@ -59,6 +57,7 @@ impl<'a> Reader<'a> {
             samples: Vec::new().into_iter().peekable(),
             next_batch: None,
             error: None,
+            units: None,
             time_last: 0,
             syncs: 0,
             progress: Progress::Reading,
@@ -89,6 +88,9 @@ impl<'a> Reader<'a> {
             }
             Ok(None) => Ok(None),
             Err(error) => {
+                // In a generation that is cut off, what is missing leads to contradictions.
+                let cut = self.error.take().filter(|_| self.version >= MARKED_ENDS);
+                let error = cut.unwrap_or(error);
                 self.progress = Progress::Ended;
                 self.frontier = Frontier::default();
                 self.samples = Vec::new().into_iter().peekable();
@@ -132,7 +134,9 @@ impl<'a> Reader<'a> {
     fn try_advance(&mut self, at: usize) -> Result<Option<Event>, GoTraceError> {
         let Some(cursor) = self.frontier.get(at) else { return Ok(None) };
         let (raw, generation) = (&cursor.event, self.number);
-        let event = self.scheduler.advance(raw, cursor.number, &self.tables, generation);
+        let is_cut = self.error.is_some() && self.version >= MARKED_ENDS;
+        let part = Part { tables: &self.tables, generation, is_cut };
+        let event = self.scheduler.advance(raw, cursor.number, &part);
         let event = event.map_err(|what| {
             let offset = raw.offset;
             GoTraceError::Order { offset, generation, what }
@@ -161,25 +165,27 @@ impl<'a> Reader<'a> {
 
     /// Opens the next generation, or ends; either way with a synchronisation.
     fn next_generation(&mut self) -> Result<Event, GoTraceError> {
-        let generation = match self.read_generation() {
-            Ok(generation) => generation,
+        let read = match self.read_generation() {
+            Ok(read) => read,
             Err(error) => {
                 self.error = Some(error);
                 None
             }
         };
         self.syncs += 1;
-        let Some(generation) = generation else {
+        let Some(Read { generation, next, error }) = read else {
             self.progress = Progress::Ended;
             self.tables = Tables::default();
             self.clock = None;
             self.experiments = Vec::new();
             return Ok(sync(self.time_last, self.syncs));
         };
+        (self.next_batch, self.error) = (next, error);
         let Generation { number, tables, threads, samples, experiments, clock, .. } = generation;
         let (units, units_min) = (generation.units, generation.units_min);
         (self.number, self.tables, self.clock) = (number, tables, clock);
         self.experiments = experiments;
+        self.units = Some(units);
         self.samples = samples.into_iter().peekable();
         let cursors = threads.into_iter().map(|(thread, batches)| {
             Cursor::new(thread, self.scheduler.thread_number(thread), batches)
@@ -188,19 +194,19 @@ impl<'a> Reader<'a> {
         Ok(sync(units.time(units_min), self.syncs))
     }
 
-    fn read_generation(&mut self) -> Result<Option<Generation<'a>>, GoTraceError> {
+    fn read_generation(&mut self) -> Result<Option<Read<'a>>, GoTraceError> {
+        if self.error.is_some() {
+            return Ok(None);
+        }
         if self.version >= MARKED_ENDS {
-            return generation::read(&mut self.place);
+            return generation::read(&mut self.place, self.units);
         }
         let is_first = self.syncs == 0;
-        if self.error.is_some() || (!is_first && self.next_batch.is_none()) {
+        if !is_first && self.next_batch.is_none() {
             return Ok(None);
         }
         let first = self.next_batch.take();
-        let read = generation::read_until_next(&mut self.place, first, self.version)?;
-        self.next_batch = read.next;
-        self.error = read.error;
-        Ok(Some(read.generation))
+        generation::read_until_next(&mut self.place, first, self.version)
     }
 }
 

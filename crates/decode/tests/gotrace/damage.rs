@@ -84,3 +84,37 @@ fn waiting_for_each_other_ends() {
     assert!(text.contains("failed to advance: none can come next of thread 8"), "{text}");
     assert!(text.contains("GoStart 5 9"), "{text}");
 }
+
+/// Go 1.26 says where a generation ends. Names stand there; without them the rest is read.
+#[test]
+fn a_generation_without_its_end_is_read_without_names() {
+    let start = "Trace Go1.26
+EventBatch gen=1 m=18446744073709551615 time=10 size=15
+Sync
+Frequency freq=15625000
+ClockSnapshot dt=1 mono=99 sec=1740755049 nsec=123
+EventBatch gen=1 m=7 time=10 size=13
+ProcStatus dt=1 p=0 pstatus=1
+GoStatus dt=1 g=1 m=7 gstatus=2
+GoBlock dt=1 reason_string=1 stack=1
+";
+    let end = "EventBatch gen=1 m=18446744073709551615 time=10 size=7
+Strings
+String id=1
+	data=\"why\"
+EventBatch gen=1 m=18446744073709551615 time=10 size=8
+Stacks
+Stack id=1 n=1
+	pc=5 func=1 file=1 line=9
+EndOfGeneration
+";
+    let whole = encode(&format!("{start}{end}"));
+    assert_eq!(read(&whole), (5, None));
+    let (count, error) = read(&encode(start));
+    let offset = encode(start).len() as u64;
+    let what = "incomplete generation found";
+    assert_eq!((count, error), (5, Some(GoTraceError::Truncated { offset, what })));
+    let (count, error) = read(&whole[..whole.len() - 3]);
+    assert_eq!(count, 5);
+    assert!(matches!(error, Some(GoTraceError::Truncated { .. })), "{error:?}");
+}

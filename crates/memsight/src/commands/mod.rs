@@ -9,6 +9,7 @@ pub(crate) mod profile;
 pub(crate) mod ps;
 pub(crate) mod runtime;
 pub(crate) mod serve;
+pub(crate) mod trace;
 
 use std::process::ExitCode;
 

@@ -16,3 +16,4 @@ mod remote;
 mod retained;
 mod serve;
 mod support;
+mod trace;

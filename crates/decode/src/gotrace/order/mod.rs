@@ -254,6 +254,14 @@ struct Done {
     next: Context,
 }
 
+/// The part of the trace that an event is in.
+pub(super) struct Part<'p, 'a> {
+    pub(super) tables: &'p Tables<'a>,
+    pub(super) generation: u64,
+    /// Its end is missing, and perhaps names are.
+    pub(super) is_cut: bool,
+}
+
 impl<'a> Scheduler<'a> {
     /// The number of a thread, by which events refer to it.
     pub(super) fn thread_number(&mut self, id: ThreadId) -> Option<u32> {
@@ -283,9 +291,9 @@ impl<'a> Scheduler<'a> {
         &mut self,
         raw: &Raw,
         thread: Option<u32>,
-        tables: &Tables<'a>,
-        generation: u64,
+        part: &Part<'_, 'a>,
     ) -> Result<Option<Event>, Disorder> {
+        let generation = part.generation;
         if self.first_generation == 0 {
             self.first_generation = generation;
         }
@@ -296,8 +304,10 @@ impl<'a> Scheduler<'a> {
         });
         let is_first_generation = generation == self.first_generation;
         let step = Step { raw, now, generation, is_first_generation };
-        let Some(done) = self.dispatch(step, tables)? else { return Ok(None) };
-        check_ids(raw, tables)?;
+        let Some(done) = self.dispatch(step, part)? else { return Ok(None) };
+        if !part.is_cut {
+            check_ids(raw, part.tables)?;
+        }
         if let Some(thread) = thread.and_then(|number| self.threads.get_mut(number as usize)) {
             thread.proc = done.next.proc;
             thread.goroutine = done.next.goroutine;
@@ -305,7 +315,7 @@ impl<'a> Scheduler<'a> {
         Ok(Some(done.event))
     }
 
-    fn dispatch(&mut self, step: Step<'_>, tables: &Tables<'a>) -> Outcome {
+    fn dispatch(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         match step.raw.kind {
             spec::PROCS_CHANGE => metric(step, Metric::Procs),
             spec::PROC_START => self.proc_start(step),
@@ -335,10 +345,10 @@ impl<'a> Scheduler<'a> {
             spec::HEAP_ALLOC => metric(step, Metric::HeapBytes),
             spec::HEAP_GOAL => metric(step, Metric::HeapGoalBytes),
             spec::GO_LABEL | spec::USER_LOG => user::note(step),
-            spec::TASK_BEGIN => self.task_begin(step, tables),
+            spec::TASK_BEGIN => self.task_begin(step, part),
             spec::TASK_END => self.task_end(step),
-            spec::REGION_BEGIN => self.region_begin(step, tables),
-            spec::REGION_END => self.region_end(step, tables),
+            spec::REGION_BEGIN => self.region_begin(step, part),
+            spec::REGION_END => self.region_end(step, part),
             spec::SPAN..=spec::GOROUTINE_STACK_FREE => experiment(step),
             kind => Err(format!("bad event type found while ordering: {kind}")),
         }

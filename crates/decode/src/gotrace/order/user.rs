@@ -1,8 +1,8 @@
 //! What the program says through runtime/trace: labels, tasks, regions and logs.
 
-use model::trace::{StackId, StringId, Tables, TaskId, What};
+use model::trace::{StackId, StringId, TaskId, What};
 
-use super::{Disorder, Outcome, Region, Scheduler, Step};
+use super::{Disorder, Outcome, Part, Region, Scheduler, Step};
 use crate::gotrace::spec;
 
 /// Labels and logs change nothing.
@@ -22,7 +22,7 @@ pub(super) fn note(step: Step<'_>) -> Outcome {
 
 impl<'a> Scheduler<'a> {
     /// Tasks may be used before they begin and end twice; only two beginnings are wrong.
-    pub(super) fn task_begin(&mut self, step: Step<'_>, tables: &Tables<'a>) -> Outcome {
+    pub(super) fn task_begin(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         let task = TaskId(step.argument(0));
         if self.tasks.contains_key(&task) {
             return Err(format!("task ID conflict: {}", task.0));
@@ -32,7 +32,7 @@ impl<'a> Scheduler<'a> {
             parent => TaskId(parent),
         };
         let name = StringId(step.argument(2));
-        text(step, name, tables)?;
+        text(step, name, part)?;
         self.tasks.insert(task, parent);
         step.now.needs_all()?;
         step.done(step.now, step.stack(3), What::TaskBegin { task, parent, name })
@@ -45,23 +45,24 @@ impl<'a> Scheduler<'a> {
         step.done(step.now, step.stack(1), What::TaskEnd { task, parent })
     }
 
-    pub(super) fn region_begin(&mut self, step: Step<'_>, tables: &Tables<'a>) -> Outcome {
+    pub(super) fn region_begin(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         step.now.needs_all()?;
         let (task, name) = (step.argument(0), StringId(step.argument(1)));
-        let region = Region { task, name: text(step, name, tables)? };
+        let region = Region { task, name: text(step, name, part)? };
         self.current(step)?.regions.push(region);
         let what = What::RegionBegin { task: TaskId(task), name };
         step.done(step.now, step.stack(2), what)
     }
 
-    pub(super) fn region_end(&mut self, step: Step<'_>, tables: &Tables<'a>) -> Outcome {
+    pub(super) fn region_end(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         step.now.needs_all()?;
         let (task, name) = (step.argument(0), StringId(step.argument(1)));
-        let region = Region { task, name: text(step, name, tables)? };
+        let region = Region { task, name: text(step, name, part)? };
         let regions = &mut self.current(step)?.regions;
         // Without an open one, it began before the trace.
         if let Some(inner) = regions.pop()
             && inner != region
+            && !part.is_cut
         {
             return Err(format!(
                 "misuse of region in goroutine {}: {:?} ends within {:?}",
@@ -75,7 +76,10 @@ impl<'a> Scheduler<'a> {
     }
 }
 
-fn text<'a>(step: Step<'_>, id: StringId, tables: &Tables<'a>) -> Result<&'a [u8], Disorder> {
-    let unknown = || format!("invalid string ID {} for {} event", id.0, step.name());
-    tables.string(id).ok_or_else(unknown)
+fn text<'a>(step: Step<'_>, id: StringId, part: &Part<'_, 'a>) -> Result<&'a [u8], Disorder> {
+    match part.tables.string(id) {
+        Some(text) => Ok(text),
+        None if part.is_cut => Ok(b""),
+        None => Err(format!("invalid string ID {} for {} event", id.0, step.name())),
+    }
 }

@@ -45,6 +45,8 @@ func work(ctx context.Context, in <-chan int, out chan<- int) {
 	for item := range in {
 		if item%8 == 0 {
 			sink = tree(5)
+			// Garbage, for a few collections.
+			sink = make([]byte, 32<<10)
 		}
 		if item%100 == 0 {
 			keptMu.Lock()

@@ -1,4 +1,7 @@
-// Prints every event that Go's own trace reader gives, a line each, for comparison.
+// Prints every event that Go's own trace reader gives, a line each, for comparison; with
+// -summary what its summarizer says of goroutines, by function.
+//
+//	traceoracle [-summary] FILE
 //
 // internal/trace cannot be imported from outside Go, so this is built as a command of Go's
 // own module: `go build -overlay`, see ../oracle.rs.
@@ -6,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"internal/trace"
 	"io"
@@ -14,7 +18,8 @@ import (
 )
 
 func main() {
-	file, err := os.Open(os.Args[1])
+	isSummary := len(os.Args) > 2 && os.Args[1] == "-summary"
+	file, err := os.Open(os.Args[len(os.Args)-1])
 	if err != nil {
 		panic(err)
 	}
@@ -23,6 +28,10 @@ func main() {
 	reader, err := trace.NewReader(bufio.NewReaderSize(file, 1<<20))
 	if err != nil {
 		fmt.Fprintln(out, "ERROR", err)
+		return
+	}
+	if isSummary {
+		summarize(out, reader)
 		return
 	}
 	for {
@@ -108,4 +117,44 @@ func stack(out io.Writer, stack trace.Stack) {
 		return
 	}
 	fmt.Fprintf(out, " %d %x %s:%d %s:%d", count, first.PC, first.Func, first.Line, last.Func, last.Line)
+}
+
+// group is what goroutines that start with one function spent, in nanoseconds.
+type group struct {
+	Goroutines, Total, Running, Runnable, Syscall, Assist int64
+	Blocked                                               map[string]int64
+}
+
+func summarize(out io.Writer, reader *trace.Reader) {
+	summarizer := trace.NewSummarizer()
+	for {
+		event, err := reader.ReadEvent()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			panic(err)
+		}
+		summarizer.Event(&event)
+	}
+	groups := make(map[string]*group)
+	for _, goroutine := range summarizer.Finalize().Goroutines {
+		of := groups[goroutine.Name]
+		if of == nil {
+			of = &group{Blocked: make(map[string]int64)}
+			groups[goroutine.Name] = of
+		}
+		of.Goroutines++
+		of.Total += int64(goroutine.TotalTime)
+		of.Running += int64(goroutine.ExecTime)
+		of.Runnable += int64(goroutine.SchedWaitTime)
+		of.Syscall += int64(goroutine.SyscallTime + goroutine.SyscallBlockTime)
+		of.Assist += int64(goroutine.RangeTime["GC mark assist"])
+		for reason, spent := range goroutine.BlockTimeByReason {
+			of.Blocked[reason] += int64(spent)
+		}
+	}
+	if err := json.NewEncoder(out).Encode(groups); err != nil {
+		panic(err)
+	}
 }
