@@ -259,7 +259,7 @@ fn open_bytes(
     warnings: &mut Vec<String>,
 ) -> Result<Image, CaptureError> {
     let name = path.display().to_string();
-    let failed = |source| CaptureError::Io { path: name.clone(), source };
+    let failed = |source| CaptureError::Io { path: name.clone(), cause: source };
     let mut file = File::open(path).map_err(failed)?;
     let mut head = [0; 8];
     let len = file.read_at(&mut head, 0).map_err(failed)?;
@@ -271,8 +271,10 @@ fn open_bytes(
     if !compress::is_compressed(head) {
         return Image::of_file(&file).map_err(failed);
     }
-    let scratch = scratch::file(scratch_dir)
-        .map_err(|source| CaptureError::Io { path: scratch_dir.display().to_string(), source })?;
+    let scratch = scratch::file(scratch_dir).map_err(|source| CaptureError::Io {
+        path: scratch_dir.display().to_string(),
+        cause: source,
+    })?;
     if let Err(error) = inflate(&mut file, &scratch) {
         warnings.push(format!("the core was inflated in part only: {error}"));
     }

@@ -52,23 +52,23 @@ pub enum CaptureError {
         advice: Option<&'static str>,
     },
     /// It is no Go program memsight can read.
-    #[error("process {pid}: {source}")]
+    #[error("process {pid}: {cause}")]
     Runtime {
         /// The process.
         pid: u32,
-        /// Why.
-        source: RuntimeError,
+        /// Why; told by the message, so it is no source that is told once more.
+        cause: RuntimeError,
     },
     /// A pattern matches no process, or several.
     #[error("{0}")]
     Ambiguous(String),
     /// A file of the process cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The HTTP endpoint failed.
     #[error("{url}: {message}")]
@@ -92,7 +92,7 @@ impl CaptureError {
             RuntimeError::Memory(MemoryError::Denied) => {
                 CaptureError::Denied { pid, what: "reading its memory" }
             }
-            source => CaptureError::Runtime { pid, source },
+            cause => CaptureError::Runtime { pid, cause },
         }
     }
 
@@ -104,7 +104,7 @@ impl CaptureError {
             }
             // ESRCH: /proc/PID is there but its process is being reaped.
             _ if source.raw_os_error() == Some(libc::ESRCH) => CaptureError::Ended(pid),
-            _ => CaptureError::Io { path, source },
+            _ => CaptureError::Io { path, cause: source },
         }
     }
 
@@ -128,12 +128,17 @@ impl CaptureError {
                 "run as the same user, or with CAP_SYS_PTRACE (sudo); memsight doctor says more"
             }
             CaptureError::Refused { advice, .. } => (*advice)?,
-            CaptureError::Runtime { source: RuntimeError::ProfilingDisabled, .. } => {
+            CaptureError::Runtime { cause: RuntimeError::ProfilingDisabled, .. } => {
                 "use --enable-profiling to switch sampling on in the running process (restored \
                  on exit), or import net/http/pprof or call runtime/pprof.Lookup in the program"
             }
-            CaptureError::Runtime { source: RuntimeError::NotGo, .. } => {
+            CaptureError::Runtime { cause: RuntimeError::NotGo, .. } => {
                 "memsight ps lists the Go processes on this machine"
+            }
+            CaptureError::Runtime { cause: RuntimeError::UnsupportedVersion(_), .. } => {
+                "what does not depend on the release works: profiles over HTTP (memsight diagnose \
+                 http://HOST:PORT), a file of debug.WriteHeapDump (memsight heap summary FILE), \
+                 memory of the process (memsight ps)"
             }
             CaptureError::Http { is_unreachable: true, .. } => {
                 "is the program running, and does it serve net/http/pprof on that address?"

@@ -59,7 +59,7 @@ pub(super) fn memory(
     dir: &Path,
     progress: &mut Progress<'_>,
 ) -> Result<Copied, CaptureError> {
-    let io_error = |source| CaptureError::Io { path: dir.display().to_string(), source };
+    let io_error = |source| CaptureError::Io { path: dir.display().to_string(), cause: source };
     let path = format!("/proc/{pid}/maps");
     let text =
         fs::read_to_string(&path).map_err(|source| CaptureError::from_io(pid, path, source))?;
@@ -239,7 +239,7 @@ impl CopyError {
             CopyError::Gone => CaptureError::Ended(pid),
             CopyError::Denied => CaptureError::Denied { pid, what: "reading its memory" },
             CopyError::Write(source) => {
-                CaptureError::Io { path: dir.display().to_string(), source }
+                CaptureError::Io { path: dir.display().to_string(), cause: source }
             }
         }
     }

@@ -231,7 +231,7 @@ fn check_space(pid: u32, options: &Options) -> Result<(), CaptureError> {
                 io::ErrorKind::StorageFull,
                 format!("its memory is {needed} and {free} are free"),
             );
-            Err(CaptureError::Io { path: options.scratch_dir.display().to_string(), source })
+            Err(CaptureError::Io { path: options.scratch_dir.display().to_string(), cause: source })
         }
         _ => Ok(()),
     }
@@ -391,7 +391,8 @@ struct Tracer {
 
 impl Tracer {
     fn start(order: &Order) -> Result<Tracer, CaptureError> {
-        let failed = |source| CaptureError::Io { path: "tracing process".to_owned(), source };
+        let failed =
+            |source| CaptureError::Io { path: "tracing process".to_owned(), cause: source };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let mask = block_signals();
         // SAFETY: in the child only the one thread goes on; it takes no lock, see

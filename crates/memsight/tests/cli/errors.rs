@@ -56,6 +56,39 @@ fn without_permission_the_missing_capability_is_named() {
     assert!(errors.contains("CAP_SYS_PTRACE"), "{errors}");
 }
 
+/// The shop, made to say that a release to come has built it.
+#[test]
+fn of_unknown_releases_the_message_says_what_still_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut image = std::fs::read(shop_binary()).unwrap();
+    let start = image.windows(4).position(|bytes| bytes == b"go1.").expect("a version");
+    let is_part = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+    let minor = image[start + 4..].iter().take_while(is_part).count();
+    let version = image[start..start + 4 + minor].to_vec();
+    let mut future = version.clone();
+    future[4] = b'9';
+    let places: Vec<usize> =
+        (0..image.len() - version.len()).filter(|at| image[*at..].starts_with(&version)).collect();
+    places.iter().for_each(|at| image[*at..][..future.len()].copy_from_slice(&future));
+    let path = dir.path().join("shop");
+    std::fs::write(&path, image).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = Command::new(&path);
+    command.args(["-leak=false", "-rate", "1"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let program = Process(command.spawn().unwrap());
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = program.pid();
+    let file = dir.path().join("shop.heap").display().to_string();
+    for arguments in [&["heap", "snapshot", &pid, "-o", &file][..], &["top", &pid]] {
+        let errors = fails(arguments, 2);
+        assert_eq!(errors.matches("is not supported").count(), 1, "{errors}");
+        assert!(errors.contains("go1.9") && errors.contains("debug.WriteHeapDump"), "{errors}");
+    }
+    // Its memory is known all the same.
+    let row = stdout(&["ps"]).lines().find(|row| row.contains(&pid)).map(str::to_owned);
+    assert!(row.as_ref().is_some_and(|row| row.contains("MiB")), "{row:?}");
+}
+
 /// A program whose linker left heap sampling out.
 fn quiet(dir: &Path) -> Process {
     let source = "package main\nimport \"time\"\nvar keep []*[4096]byte\nfunc main() { for { \
