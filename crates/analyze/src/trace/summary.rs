@@ -36,10 +36,23 @@ pub struct Summary {
     pub collections: u64,
     /// Stops of the world by their reason.
     pub stops: BTreeMap<String, Durations>,
+    /// Objects, when the trace was taken with GODEBUG=traceallocfree=1.
+    pub objects: Option<Objects>,
     /// Bytes of heap objects.
     pub heap: Option<Curve>,
     /// The goal of the collector in bytes.
     pub heap_goal: Option<Curve>,
+}
+
+/// What the experiment AllocFree says of heap objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// There when the trace began.
+    pub before: u64,
+    /// Allocated since. Several tiny ones may count as one.
+    pub allocated: u64,
+    /// Freed since.
+    pub freed: u64,
 }
 
 /// A figure over time.
@@ -88,6 +101,17 @@ impl Summarizer {
         }
     }
 
+    /// Spans and stacks have numbers of their own.
+    fn object(&mut self, code: u8) {
+        let objects = self.summary.objects.get_or_insert_default();
+        match code {
+            131 => objects.before += 1,
+            132 => objects.allocated += 1,
+            133 => objects.freed += 1,
+            _ => {}
+        }
+    }
+
     fn stop_ends(&mut self, event: &Event, reason: String) {
         if let Some(start) = self.stops.remove(&event.goroutine) {
             let nanos = event.time.nanos_since(start);
@@ -132,6 +156,7 @@ impl Analysis for Summarizer {
             What::RangeEnd(Range::StopTheWorld { reason }) => {
                 self.stop_ends(event, tables.text(*reason).into_owned());
             }
+            What::Experiment { code, .. } => self.object(*code),
             _ => {}
         }
     }

@@ -76,6 +76,7 @@ impl<'a> Reader<'a> {
         &self.experiments
     }
 
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Event>, GoTraceError> {
         let result = self.next_unclocked();
         match result {
@@ -100,6 +101,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn next_unclocked(&mut self) -> Result<Option<Event>, GoTraceError> {
         if let Some(event) = self.scheduler.follow.pop_front() {
             return Ok(Some(event));

@@ -43,7 +43,11 @@ fn details(out: &mut String, event: &Event, reader: &Reader<'_>) {
                 let wall = clock.wall_seconds * 1_000_000_000 + clock.wall_nanos;
                 format!(" {} {} {wall}", clock.trace.0, clock.monotonic_nanos)
             });
-            write!(out, "sync {number}{clock}")
+            let batches = reader.experiments().iter().map(|batch| {
+                let (bytes, crc) = (batch.bytes.len(), crc32fast::hash(batch.bytes));
+                format!(" {}:{bytes}:{crc:08x}", batch.thread.0)
+            });
+            write!(out, "sync {number}{clock}{}", batches.collect::<String>())
         }
         What::Metric(metric, value) => write!(out, "{} {value}", metric_name(metric)),
         What::Label(label) => write!(out, "{:?}", text(label)),

@@ -125,7 +125,12 @@ fn collections_are_those_of_gctrace() {
 }
 
 /// Go's own reader of traces; see decode's tests.
-fn oracle() -> Option<PathBuf> {
+fn oracle() -> Option<&'static Path> {
+    static ORACLE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    ORACLE.get_or_init(build_oracle).as_deref()
+}
+
+fn build_oracle() -> Option<PathBuf> {
     let root = run(Command::new("go").args(["env", "GOROOT"])).stdout;
     let sources = Path::new(String::from_utf8(root).unwrap().trim()).join("src");
     if !sources.join("internal/trace/tracev1.go").exists() {
@@ -234,6 +239,28 @@ fn summaries_count_what_happened() {
     assert!(text.contains("GC mark termination") && text.contains("StateTransition"), "{text}");
     let text = stdout(&["trace", "goroutines", file, "-n", "2"]);
     assert!(text.contains("more functions; -n 0 shows all"), "{text}");
+}
+
+#[test]
+fn objects_of_the_experiment_are_counted() {
+    if recorded().is_none() {
+        return;
+    }
+    let Some(oracle) = oracle() else { return };
+    let file = scratch("objects.trace");
+    let mut generator = Command::new(scratch("cli-tracegen"));
+    run(generator.arg(&file).arg("1000").env("GODEBUG", "traceallocfree=1"));
+    let lines = String::from_utf8(run(Command::new(oracle).arg(&file)).stdout).unwrap();
+    let count = |name: &str| {
+        let name = format!(" {name} ");
+        lines.lines().filter(|line| line.starts_with("14 ") && line.contains(&name)).count()
+    };
+    let summary = json(&["trace", "summary", file.to_str().unwrap(), "--json"]);
+    let objects = &summary["objects"];
+    assert_eq!(objects["before"], count("HeapObject"));
+    assert_eq!(objects["allocated"], count("HeapObjectAlloc"));
+    assert_eq!(objects["freed"], count("HeapObjectFree"));
+    assert!(objects["allocated"].as_u64() > Some(1000), "{summary}");
 }
 
 #[test]

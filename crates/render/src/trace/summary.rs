@@ -1,6 +1,6 @@
 //! A trace in a few lines.
 
-use analyze::trace::summary::{Curve, Summary};
+use analyze::trace::summary::{Curve, Objects, Summary};
 use model::Bytes;
 use model::trace::What;
 use serde_json::{Map, Value, json};
@@ -31,6 +31,10 @@ pub fn text(summary: &Summary, version: u32, warning: Option<&str>, paint: Paint
         ),
     );
     line("collections", count(summary.collections));
+    if let Some(Objects { before, allocated, freed }) = summary.objects {
+        let [before, allocated, freed] = [before, allocated, freed].map(count);
+        line("objects", format!("{before} at the start, {allocated} allocated, {freed} freed"));
+    }
     if let Some(heap) = &summary.heap {
         line("heap", curve(heap));
     }
@@ -100,6 +104,11 @@ pub fn value(summary: &Summary, version: u32, warning: Option<&str>) -> Value {
         "goroutines_ended": json::unsigned(summary.goroutines_ended),
         "collections": json::unsigned(summary.collections),
         "stops": stops,
+        "objects": summary.objects.map(|objects| json!({
+            "before": json::unsigned(objects.before),
+            "allocated": json::unsigned(objects.allocated),
+            "freed": json::unsigned(objects.freed),
+        })),
         "heap_bytes": summary.heap.as_ref().map(curve_value),
         "heap_goal_bytes": summary.heap_goal.as_ref().map(curve_value),
         "warning": warning,

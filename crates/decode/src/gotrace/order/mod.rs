@@ -315,6 +315,7 @@ impl<'a> Scheduler<'a> {
         Ok(Some(done.event))
     }
 
+    #[inline]
     fn dispatch(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         match step.raw.kind {
             spec::PROCS_CHANGE => metric(step, Metric::Procs),

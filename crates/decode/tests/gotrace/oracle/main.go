@@ -11,6 +11,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"internal/trace"
 	"io"
 	"os"
@@ -57,6 +58,9 @@ func details(out io.Writer, event trace.Event) {
 		fmt.Fprintf(out, "sync %d", sync.N)
 		if clock := sync.ClockSnapshot; clock != nil {
 			fmt.Fprintf(out, " %d %d %d", clock.Trace, clock.Mono, clock.Wall.UnixNano())
+		}
+		for _, batch := range sync.ExperimentalBatches["AllocFree"] {
+			fmt.Fprintf(out, " %d:%d:%08x", batch.Thread, len(batch.Data), crc32.ChecksumIEEE(batch.Data))
 		}
 	case trace.EventMetric:
 		metric := event.Metric()
