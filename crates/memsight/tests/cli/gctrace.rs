@@ -36,6 +36,13 @@ fn log_of(program: &Path, settings: &str) -> Output {
     command.arg("40").env("GODEBUG", settings).output().unwrap()
 }
 
+/// How many lines could not be read: the runtime writes a line in pieces, and what the program
+/// writes at that moment falls between them.
+fn torn_lines(errors: &str) -> u64 {
+    let count = errors.strip_prefix("memsight: ").and_then(|rest| rest.split(' ').next());
+    count.map_or(0, |count| count.parse().unwrap_or_else(|_| panic!("{errors}")))
+}
+
 #[test]
 fn cycles_and_pauses_are_those_the_runtime_counts() {
     for go in toolchains() {
@@ -47,12 +54,15 @@ fn cycles_and_pauses_are_those_the_runtime_counts() {
         fs::write(&log, &output.stderr).unwrap();
         let found = memsight(&["gctrace", log.to_str().unwrap(), "--json"]);
         let errors = String::from_utf8_lossy(&found.stderr).into_owned();
-        assert_eq!(errors, "", "{}", go.display());
+        let torn = torn_lines(&errors);
+        assert!(torn <= 2, "{}: {errors}", go.display());
         let found = value(&found.stdout);
         let summary = &found["summary"];
         assert_eq!(summary["last"], counts["cycles"], "{}", go.display());
-        assert_eq!(summary["cycles"], counts["cycles"]);
-        assert_eq!(summary["forced"], counts["forced"]);
+        let all = counts["cycles"].as_u64().unwrap();
+        assert!((all - torn..=all).contains(&summary["cycles"].as_u64().unwrap()));
+        let forced = counts["forced"].as_u64().unwrap();
+        assert!((forced - torn..=forced).contains(&summary["forced"].as_u64().unwrap()));
         // Times are printed with two digits.
         let ours = summary["pauses_ms"]["sum"].as_f64().unwrap();
         let theirs = counts["pause_ns"].as_f64().unwrap() / 1e6;
@@ -77,8 +87,10 @@ fn a_program_that_is_run_keeps_its_output_and_its_exit_code() {
     assert_eq!(output.status.code(), Some(7));
     assert!(value(&output.stdout)["cycles"].as_u64().unwrap() > 2);
     let own = String::from_utf8_lossy(&output.stderr);
-    assert!(own.lines().all(|line| line == "half a line, " || line == "and its end"), "{own}");
-    assert!(own.lines().count() > 2);
+    let is_own = |line: &&str| *line == "half a line, " || *line == "and its end";
+    assert!(own.lines().filter(is_own).count() > 2, "{own}");
+    // What was torn is passed on, and memsight says so.
+    assert!(own.lines().filter(|line| !is_own(line)).count() <= 3, "{own}");
     let found = value(&fs::read(report).unwrap());
     assert_eq!(found["summary"]["last"], value(&output.stdout)["cycles"]);
 }
