@@ -128,7 +128,9 @@ impl<'a> Reader<'a> {
                 return Ok(Some(event));
             }
         }
-        Err(self.stuck())
+        // What is cut off is missed by those that wait for it.
+        let cut = self.error.take();
+        Err(cut.unwrap_or_else(|| self.stuck()))
     }
 
     /// Lets the next event of a thread happen, if it can.

@@ -4,6 +4,8 @@ use decode::gotrace::{GoTraceError, Reader};
 
 use crate::encode::encode;
 
+const HEADER_LEN: usize = 16;
+
 /// Two generations of a program that does nothing.
 const SMALL: &str = "Trace Go1.22
 EventBatch gen=1 m=18446744073709551615 time=10 size=5
@@ -83,6 +85,32 @@ fn waiting_for_each_other_ends() {
     let text = error.unwrap().to_string();
     assert!(text.contains("failed to advance: none can come next of thread 8"), "{text}");
     assert!(text.contains("GoStart 5 9"), "{text}");
+}
+
+/// The thread that the others wait for may be what is cut off.
+#[test]
+fn waiting_for_what_is_cut_off_says_that() {
+    let start = "EventBatch gen=1 m=8 time=11 size=4\nGoStart dt=1 g=5 g_seq=9\n";
+    let bytes = encode(&SMALL.replacen("EventBatch gen=2", &format!("{start}EventBatch gen=2"), 1));
+    let second = (encode(SMALL).len() - HEADER_LEN) / 2 + HEADER_LEN + encode(start).len();
+    // Behind kind and generation is the thread, of ten bytes.
+    let (count, error) = read(&bytes[..second + 3]);
+    let (offset, what) = (second as u64 + 2, "the thread of a batch");
+    assert_eq!((count, error), (3, Some(GoTraceError::Truncated { offset, what })));
+}
+
+/// Format 1: one batch without events, and nothing of what stands at the end.
+#[test]
+fn old_traces_need_their_end() {
+    let mut bytes = b"go 1.21 trace\0\0\0".to_vec();
+    // Kind 1 with two numbers: P 0, at tick 5.
+    bytes.extend_from_slice(&[1 << 6 | 1, 0, 5]);
+    let what = "no frequency event, which stands at the end";
+    let error = GoTraceError::Truncated { offset: bytes.len() as u64, what };
+    assert_eq!(read(&bytes), (0, Some(error)));
+    // Kind 2 with one number, the ticks of a second.
+    bytes.extend_from_slice(&[2, 100]);
+    assert_eq!(read(&bytes), (1, None));
 }
 
 /// Go 1.26 says where a generation ends. Names stand there; without them the rest is read.

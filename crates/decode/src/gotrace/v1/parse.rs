@@ -91,7 +91,8 @@ impl<'a> Index<'a> {
         index.close(open, place.offset());
         index.number_messages();
         if index.ticks_per_second == 0 {
-            return Err(GoTraceError::damaged(place.offset(), "no EvFrequency event"));
+            let what = "no frequency event, which stands at the end";
+            return Err(GoTraceError::Truncated { offset: place.offset(), what });
         }
         index.samples.sort_by_key(|sample| sample.time);
         Ok(index)
