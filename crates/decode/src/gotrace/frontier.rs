@@ -170,14 +170,15 @@ impl<'a> Frontier<'a> {
 
     fn sift_down(&mut self, mut at: usize) {
         loop {
-            let (left, right) = (2 * at + 1, 2 * at + 2);
-            let mut least = at;
-            for child in [left, right] {
-                if self.time_at(child).is_some_and(|time| Some(time) < self.time_at(least)) {
-                    least = child;
-                }
+            let left = 2 * at + 1;
+            let Some(mut time) = self.time_at(left) else { return };
+            let mut least = left;
+            if let Some(right) = self.time_at(left + 1)
+                && right < time
+            {
+                (time, least) = (right, left + 1);
             }
-            if least == at {
+            if self.time_at(at).is_none_or(|own| own <= time) {
                 return;
             }
             self.heap.swap(at, least);
