@@ -80,14 +80,15 @@ impl<'a> Reader<'a> {
     pub(super) fn next(&mut self) -> Result<Option<Event>, GoTraceError> {
         let result = self.next_unclocked();
         match result {
-            Ok(Some(mut event)) => {
+            Ok(true) => {
                 // No two events are at the same time.
+                let event = &mut self.scheduler.event;
                 let time = event.time.0.max(self.time_last.saturating_add(1));
                 event.time = Time(time);
                 self.time_last = time;
-                Ok(Some(event))
+                Ok(Some(*event))
             }
-            Ok(None) => Ok(None),
+            Ok(false) => Ok(None),
             Err(error) => {
                 // In a generation that is cut off, what is missing leads to contradictions.
                 let cut = self.error.take().filter(|_| self.version >= MARKED_ENDS);
@@ -101,31 +102,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Puts the next event where the scheduler has its own; false at the end.
     #[inline]
-    fn next_unclocked(&mut self) -> Result<Option<Event>, GoTraceError> {
+    fn next_unclocked(&mut self) -> Result<bool, GoTraceError> {
         if let Some(event) = self.scheduler.follow.pop_front() {
-            return Ok(Some(event));
+            self.scheduler.event = event;
+            return Ok(true);
         }
         if self.frontier.is_empty() && self.samples.peek().is_none() {
-            return match self.progress {
-                Progress::Reading => self.next_generation().map(Some),
-                Progress::Ended => self.error.take().map_or(Ok(None), Err),
-            };
+            if self.progress == Progress::Ended {
+                return self.error.take().map_or(Ok(false), Err);
+            }
+            self.scheduler.event = self.next_generation()?;
+            return Ok(true);
         }
         if let Some(sample) = self.samples.peek()
             && self.frontier.time().is_none_or(|time| sample.time < time)
         {
-            let event = sampled(sample);
+            self.scheduler.event = sampled(sample);
             self.samples.next();
-            return Ok(Some(event));
+            return Ok(true);
         }
-        if let Some(event) = self.try_advance(0)? {
-            return Ok(Some(event));
+        if self.try_advance(0)? {
+            return Ok(true);
         }
         self.frontier.sort();
         for at in 1..self.frontier.len() {
-            if let Some(event) = self.try_advance(at)? {
-                return Ok(Some(event));
+            if self.try_advance(at)? {
+                return Ok(true);
             }
         }
         // What is cut off is missed by those that wait for it.
@@ -135,20 +139,20 @@ impl<'a> Reader<'a> {
 
     /// Lets the next event of a thread happen, if it can.
     #[inline]
-    fn try_advance(&mut self, at: usize) -> Result<Option<Event>, GoTraceError> {
-        let Some(cursor) = self.frontier.get(at) else { return Ok(None) };
+    fn try_advance(&mut self, at: usize) -> Result<bool, GoTraceError> {
+        let Some(cursor) = self.frontier.get(at) else { return Ok(false) };
         let (raw, generation) = (&cursor.event, self.number);
         let is_cut = self.error.is_some() && self.version >= MARKED_ENDS;
         let part = Part { tables: &self.tables, generation, is_cut };
-        let event = self.scheduler.advance(raw, cursor.number, &part);
-        let event = event.map_err(|what| {
+        let happens = self.scheduler.advance(raw, cursor.number, &part);
+        let happens = happens.map_err(|what| {
             let offset = raw.offset;
             GoTraceError::Order { offset, generation, what }
         })?;
-        if event.is_some() {
+        if happens {
             self.frontier.advance(at)?;
         }
-        Ok(event)
+        Ok(happens)
     }
 
     /// Every thread waits for another.

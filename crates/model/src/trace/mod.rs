@@ -80,6 +80,20 @@ pub struct Event {
     pub what: What,
 }
 
+impl Default for Event {
+    /// A synchronisation at time 0 on nothing, before the first event.
+    fn default() -> Event {
+        Event {
+            time: Time(0),
+            thread: ThreadId::NONE,
+            proc: ProcId::NONE,
+            goroutine: GoId::NONE,
+            stack: StackId(0),
+            what: What::Sync { number: 0 },
+        }
+    }
+}
+
 /// What happens in an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {

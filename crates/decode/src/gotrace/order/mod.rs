@@ -25,12 +25,15 @@ use super::spec;
 /// A contradiction between events, in words.
 pub(super) type Disorder = String;
 
-/// What came of an event; `None` when it has to wait.
-type Outcome = Result<Option<Done>, Disorder>;
+/// Who a thread executes for after an event; `None` when the event has to wait.
+type Outcome = Result<Option<Context>, Disorder>;
 
 /// The states that the events so far lead to.
 #[derive(Debug, Default)]
 pub(super) struct Scheduler<'a> {
+    /// The last event. It is made in place: passed on by value it would be copied in other
+    /// pieces than it was written, which processors are slow at.
+    pub(super) event: Event,
     goroutines: AHashMap<GoId, Goroutine<'a>>,
     procs: AHashMap<ProcId, Proc>,
     threads: Vec<Thread>,
@@ -233,25 +236,10 @@ impl Step<'_> {
         spec::name(self.raw.kind)
     }
 
-    /// The event happens where we are.
-    fn done(&self, next: Context, stack: StackId, what: What) -> Outcome {
-        self.done_at(self.now, next, stack, what)
-    }
-
-    fn done_at(&self, at: Context, next: Context, stack: StackId, what: What) -> Outcome {
-        Ok(Some(Done { event: self.event(at, stack, what), next }))
-    }
-
     fn event(&self, at: Context, stack: StackId, what: What) -> Event {
         let Context { thread, proc, goroutine } = at;
         Event { time: Time(self.raw.time), thread, proc, goroutine, stack, what }
     }
-}
-
-/// An event that happened, and who its thread executes for from then on.
-struct Done {
-    event: Event,
-    next: Context,
 }
 
 /// The part of the trace that an event is in.
@@ -282,8 +270,8 @@ impl<'a> Scheduler<'a> {
         self.threads.get_mut(number as usize).filter(|thread| thread.is_known)
     }
 
-    /// Lets a thread's event happen; `None` when others have to come first. Events that
-    /// follow from it are in `follow` afterwards.
+    /// Lets a thread's event happen; false when others have to come first. It is in `event`
+    /// afterwards, and those that follow from it in `follow`.
     ///
     /// # Errors
     /// When the event contradicts those before it.
@@ -292,7 +280,7 @@ impl<'a> Scheduler<'a> {
         raw: &Raw,
         thread: Option<u32>,
         part: &Part<'_, 'a>,
-    ) -> Result<Option<Event>, Disorder> {
+    ) -> Result<bool, Disorder> {
         let generation = part.generation;
         if self.first_generation == 0 {
             self.first_generation = generation;
@@ -304,21 +292,21 @@ impl<'a> Scheduler<'a> {
         });
         let is_first_generation = generation == self.first_generation;
         let step = Step { raw, now, generation, is_first_generation };
-        let Some(done) = self.dispatch(step, part)? else { return Ok(None) };
+        let Some(next) = self.dispatch(step, part)? else { return Ok(false) };
         if !part.is_cut {
             check_ids(raw, part.tables)?;
         }
         if let Some(thread) = thread.and_then(|number| self.threads.get_mut(number as usize)) {
-            thread.proc = done.next.proc;
-            thread.goroutine = done.next.goroutine;
+            thread.proc = next.proc;
+            thread.goroutine = next.goroutine;
         }
-        Ok(Some(done.event))
+        Ok(true)
     }
 
     #[inline]
     fn dispatch(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         match step.raw.kind {
-            spec::PROCS_CHANGE => metric(step, Metric::Procs),
+            spec::PROCS_CHANGE => self.metric(step, Metric::Procs),
             spec::PROC_START => self.proc_start(step),
             spec::PROC_STOP => self.proc_stop(step),
             spec::PROC_STEAL => self.proc_steal(step),
@@ -343,14 +331,14 @@ impl<'a> Scheduler<'a> {
             spec::GC_SWEEP_ACTIVE => self.sweep_active(step),
             spec::GC_SWEEP_BEGIN => self.sweep_begin(step),
             spec::GC_SWEEP_END => self.sweep_end(step),
-            spec::HEAP_ALLOC => metric(step, Metric::HeapBytes),
-            spec::HEAP_GOAL => metric(step, Metric::HeapGoalBytes),
-            spec::GO_LABEL | spec::USER_LOG => user::note(step),
+            spec::HEAP_ALLOC => self.metric(step, Metric::HeapBytes),
+            spec::HEAP_GOAL => self.metric(step, Metric::HeapGoalBytes),
+            spec::GO_LABEL | spec::USER_LOG => self.note(step),
             spec::TASK_BEGIN => self.task_begin(step, part),
             spec::TASK_END => self.task_end(step),
             spec::REGION_BEGIN => self.region_begin(step, part),
             spec::REGION_END => self.region_end(step, part),
-            spec::SPAN..=spec::GOROUTINE_STACK_FREE => experiment(step),
+            spec::SPAN..=spec::GOROUTINE_STACK_FREE => self.experiment(step),
             kind => Err(format!("bad event type found while ordering: {kind}")),
         }
     }
@@ -384,29 +372,48 @@ impl<'a> Scheduler<'a> {
         let unknown = || format!("uninitialized proc {} found during {}", id.0, step.name());
         self.procs.get_mut(&id).ok_or_else(unknown)
     }
-}
 
-/// Figures belong to a P, but the number of Ps is set by a goroutine.
-fn metric(step: Step<'_>, metric: Metric) -> Outcome {
-    step.now.needs_proc()?;
-    let stack = match metric {
-        Metric::Procs => {
-            step.now.needs_goroutine()?;
-            step.stack(1)
-        }
-        Metric::HeapBytes | Metric::HeapGoalBytes => StackId(0),
-    };
-    step.done(step.now, stack, What::Metric(metric, step.argument(0)))
-}
-
-fn experiment(step: Step<'_>) -> Outcome {
-    step.now.needs_thread()?;
-    let mut arguments = [0; 3];
-    let count = spec::timed(step.raw.kind).map_or(0, |spec| usize::from(spec.arguments));
-    for (to, from) in arguments.iter_mut().zip(step.raw.arguments.iter().take(count)) {
-        *to = *from;
+    /// The event happens where we are.
+    #[inline(always)]
+    fn done(&mut self, step: Step<'_>, next: Context, stack: StackId, what: What) -> Outcome {
+        self.done_at(step, step.now, next, stack, what)
     }
-    step.done(step.now, StackId(0), What::Experiment { code: step.raw.kind, arguments })
+
+    #[inline(always)]
+    fn done_at(
+        &mut self,
+        step: Step<'_>,
+        at: Context,
+        next: Context,
+        stack: StackId,
+        what: What,
+    ) -> Outcome {
+        self.event = step.event(at, stack, what);
+        Ok(Some(next))
+    }
+
+    /// Figures belong to a P, but the number of Ps is set by a goroutine.
+    fn metric(&mut self, step: Step<'_>, metric: Metric) -> Outcome {
+        step.now.needs_proc()?;
+        let stack = match metric {
+            Metric::Procs => {
+                step.now.needs_goroutine()?;
+                step.stack(1)
+            }
+            Metric::HeapBytes | Metric::HeapGoalBytes => StackId(0),
+        };
+        self.done(step, step.now, stack, What::Metric(metric, step.argument(0)))
+    }
+
+    fn experiment(&mut self, step: Step<'_>) -> Outcome {
+        step.now.needs_thread()?;
+        let mut arguments = [0; 3];
+        let count = spec::timed(step.raw.kind).map_or(0, |spec| usize::from(spec.arguments));
+        for (to, from) in arguments.iter_mut().zip(step.raw.arguments.iter().take(count)) {
+            *to = *from;
+        }
+        self.done(step, step.now, StackId(0), What::Experiment { code: step.raw.kind, arguments })
+    }
 }
 
 /// What an event names must be in the tables.

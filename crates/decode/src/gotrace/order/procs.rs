@@ -53,7 +53,7 @@ impl Scheduler<'_> {
             })?;
         }
         let what = What::Proc { proc: id, from, to: to.state() };
-        step.done_at(at, next, StackId(0), what)
+        self.done_at(step, at, next, StackId(0), what)
     }
 
     fn holder(&self, id: ProcId) -> Option<Context> {
@@ -78,7 +78,7 @@ impl Scheduler<'_> {
         proc.status = ProcStatus::Running;
         proc.last = sequence;
         let what = What::Proc { proc: id, from: ProcState::Idle, to: ProcState::Running };
-        step.done(Context { proc: id, ..step.now }, StackId(0), what)
+        self.done(step, Context { proc: id, ..step.now }, StackId(0), what)
     }
 
     /// A thread gives its P back.
@@ -93,7 +93,7 @@ impl Scheduler<'_> {
         step.now.needs_proc()?;
         proc.status = ProcStatus::Idle;
         let what = What::Proc { proc: id, from: ProcState::Running, to: ProcState::Idle };
-        step.done(Context { proc: ProcId::NONE, ..step.now }, StackId(0), what)
+        self.done(step, Context { proc: ProcId::NONE, ..step.now }, StackId(0), what)
     }
 
     /// A P is taken from a thread in a system call.
@@ -112,7 +112,7 @@ impl Scheduler<'_> {
         if old == ProcStatus::SyscallAbandoned {
             // It already counts as idle, and its thread may be elsewhere.
             let what = What::Proc { proc: id, from: ProcState::Idle, to: ProcState::Idle };
-            return step.done(step.now, StackId(0), what);
+            return self.done(step, step.now, StackId(0), what);
         }
         let what = What::Proc { proc: id, from: ProcState::Running, to: ProcState::Idle };
         let from = ThreadId(step.argument(2) as i64);
@@ -123,7 +123,7 @@ impl Scheduler<'_> {
                     id.0, from.0, step.now.proc.0
                 ));
             }
-            return step.done(Context { proc: ProcId::NONE, ..step.now }, StackId(0), what);
+            return self.done(step, Context { proc: ProcId::NONE, ..step.now }, StackId(0), what);
         }
         let Some(thread) = self.known_thread(from) else {
             return Err(format!("stole proc from non-existent thread {}", from.0));
@@ -136,7 +136,7 @@ impl Scheduler<'_> {
         }
         // Its system call cannot end before it knows.
         thread.proc = ProcId::NONE;
-        step.done(step.now, StackId(0), what)
+        self.done(step, step.now, StackId(0), what)
     }
 
     /// A goroutine that C code called ends with its thread in C: the P is lost with it,
@@ -159,7 +159,8 @@ impl Scheduler<'_> {
         let mut next = Context { goroutine: GoId::NONE, ..step.now };
         let proc_id = step.now.proc;
         if proc_id == ProcId::NONE {
-            return Ok(Some(super::Done { event: end, next }));
+            self.event = end;
+            return Ok(Some(next));
         }
         let proc = self.current_proc(step)?;
         if proc.status != ProcStatus::Syscall {
@@ -175,6 +176,6 @@ impl Scheduler<'_> {
         // As if we stole the P from ourselves.
         self.follow.push_back(end);
         let what = What::Proc { proc: proc_id, from: ProcState::Running, to: ProcState::Idle };
-        step.done(next, StackId(0), what)
+        self.done(step, next, StackId(0), what)
     }
 }

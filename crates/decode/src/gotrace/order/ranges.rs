@@ -49,7 +49,7 @@ impl Scheduler<'_> {
             (Range::Assist { goroutine }, StringId(0), step.stack(0))
         };
         begin(&mut self.current(step)?.ranges, (kind, tells))?;
-        step.done(step.now, stack, What::RangeBegin(range))
+        self.done(step, step.now, stack, What::RangeBegin(range))
     }
 
     pub(super) fn go_range_end(&mut self, step: Step<'_>) -> Outcome {
@@ -62,7 +62,7 @@ impl Scheduler<'_> {
             end(ranges, spec::GC_ASSIST_BEGIN)?;
             Range::Assist { goroutine }
         };
-        step.done(step.now, StackId(0), What::RangeEnd(range))
+        self.done(step, step.now, StackId(0), What::RangeEnd(range))
     }
 
     /// Of any goroutine, also one that does not run.
@@ -77,13 +77,13 @@ impl Scheduler<'_> {
         };
         active(&mut state.ranges, spec::GC_ASSIST_BEGIN, step.is_first_generation)?;
         let what = What::RangeActive(Range::Assist { goroutine });
-        step.done(step.now, StackId(0), what)
+        self.done(step, step.now, StackId(0), what)
     }
 
     pub(super) fn sweep_begin(&mut self, step: Step<'_>) -> Outcome {
         step.now.needs_proc()?;
         begin(&mut self.current_proc(step)?.ranges, (step.raw.kind, StringId(0)))?;
-        step.done(step.now, step.stack(0), What::RangeBegin(sweep(step.now.proc, 0, 0)))
+        self.done(step, step.now, step.stack(0), What::RangeBegin(sweep(step.now.proc, 0, 0)))
     }
 
     pub(super) fn sweep_active(&mut self, step: Step<'_>) -> Outcome {
@@ -92,14 +92,14 @@ impl Scheduler<'_> {
             return Err(format!("encountered GCSweepActive for unknown proc {}", id.0));
         };
         active(&mut proc.ranges, spec::GC_SWEEP_BEGIN, step.is_first_generation)?;
-        step.done(step.now, StackId(0), What::RangeActive(sweep(id, 0, 0)))
+        self.done(step, step.now, StackId(0), What::RangeActive(sweep(id, 0, 0)))
     }
 
     pub(super) fn sweep_end(&mut self, step: Step<'_>) -> Outcome {
         step.now.needs_proc()?;
         end(&mut self.current_proc(step)?.ranges, spec::GC_SWEEP_BEGIN)?;
         let range = sweep(step.now.proc, step.argument(0), step.argument(1));
-        step.done(step.now, StackId(0), What::RangeEnd(range))
+        self.done(step, step.now, StackId(0), What::RangeEnd(range))
     }
 
     /// Marking was there before the generation. Begin and end carry numbers, because they
@@ -122,7 +122,7 @@ impl Scheduler<'_> {
             self.collections = number;
             step.now.needs_all()?;
         }
-        step.done(step.now, StackId(0), What::RangeActive(Range::Mark))
+        self.done(step, step.now, StackId(0), What::RangeActive(Range::Mark))
     }
 
     pub(super) fn gc_begin(&mut self, step: Step<'_>) -> Outcome {
@@ -138,7 +138,7 @@ impl Scheduler<'_> {
         }
         self.collections = number;
         self.marking = Marking::Yes;
-        step.done(step.now, step.stack(1), What::RangeBegin(Range::Mark))
+        self.done(step, step.now, step.stack(1), What::RangeBegin(Range::Mark))
     }
 
     pub(super) fn gc_end(&mut self, step: Step<'_>) -> Outcome {
@@ -153,7 +153,7 @@ impl Scheduler<'_> {
         self.collections = number;
         self.marking = Marking::No;
         step.now.needs_all()?;
-        step.done(step.now, StackId(0), What::RangeEnd(Range::Mark))
+        self.done(step, step.now, StackId(0), What::RangeEnd(Range::Mark))
     }
 
     fn is_next_collection(&self, number: u64) -> bool {

@@ -54,7 +54,7 @@ impl Scheduler<'_> {
         let stack = if has_stack { step.stack(3) } else { StackId(0) };
         let (to, reason) = (status.state(), StringId(0));
         let what = What::Goroutine(GoTransition { goroutine: id, from, to, reason, stack });
-        step.done_at(at, next, stack, what)
+        self.done_at(step, at, next, stack, what)
     }
 
     /// Where a goroutine in a system call is, and who we execute for then. It may be on
@@ -120,7 +120,7 @@ impl Scheduler<'_> {
             reason: StringId(0),
             stack: step.stack(1),
         });
-        step.done(step.now, step.stack(2), what)
+        self.done(step, step.now, step.stack(2), what)
     }
 
     /// C code calls Go on a thread of its own: the goroutine begins in a system call.
@@ -134,7 +134,7 @@ impl Scheduler<'_> {
         }
         self.goroutines.insert(id, new(GoStatus::Syscall, step.sequence(0)));
         let next = Context { goroutine: id, ..step.now };
-        step.done(next, StackId(0), change(id, GoState::NotExist, GoState::Syscall))
+        self.done(step, next, StackId(0), change(id, GoState::NotExist, GoState::Syscall))
     }
 
     pub(super) fn go_start(&mut self, step: Step<'_>) -> Outcome {
@@ -149,7 +149,7 @@ impl Scheduler<'_> {
         goroutine.status = GoStatus::Running;
         goroutine.last = sequence;
         let next = Context { goroutine: id, ..step.now };
-        step.done(next, StackId(0), change(id, GoState::Runnable, GoState::Running))
+        self.done(step, next, StackId(0), change(id, GoState::Runnable, GoState::Running))
     }
 
     /// The goroutine we are on ends, yields or blocks.
@@ -164,14 +164,14 @@ impl Scheduler<'_> {
             _ => {
                 self.goroutines.remove(&id);
                 let what = change(id, GoState::Running, GoState::NotExist);
-                return step.done(next, StackId(0), what);
+                return self.done(step, next, StackId(0), what);
             }
         };
         goroutine.status = to;
         let (reason, stack) = (StringId(step.argument(0)), step.stack(1));
         let (from, to) = (GoState::Running, to.state());
         let what = What::Goroutine(GoTransition { goroutine: id, from, to, reason, stack });
-        step.done(next, stack, what)
+        self.done(step, next, stack, what)
     }
 
     pub(super) fn go_unblock(&mut self, step: Step<'_>) -> Outcome {
@@ -185,7 +185,7 @@ impl Scheduler<'_> {
         goroutine.last = sequence;
         // Anything can unblock, also what has no P.
         let what = change(id, GoState::Waiting, GoState::Runnable);
-        step.done(step.now, step.stack(2), what)
+        self.done(step, step.now, step.stack(2), what)
     }
 
     /// A coroutine hands over: one event of the format is three of ours.
@@ -213,7 +213,7 @@ impl Scheduler<'_> {
         let start = change(other, GoState::Runnable, GoState::Running);
         self.follow.push_back(step.event(between, StackId(0), start));
         let next = Context { goroutine: other, ..step.now };
-        step.done(next, StackId(0), change(other, GoState::Waiting, GoState::Runnable))
+        self.done(step, next, StackId(0), change(other, GoState::Waiting, GoState::Runnable))
     }
 
     pub(super) fn syscall_begin(&mut self, step: Step<'_>) -> Outcome {
@@ -239,7 +239,7 @@ impl Scheduler<'_> {
             reason: StringId(0),
             stack,
         });
-        step.done(step.now, stack, what)
+        self.done(step, step.now, stack, what)
     }
 
     pub(super) fn syscall_end(&mut self, step: Step<'_>) -> Outcome {
@@ -253,7 +253,7 @@ impl Scheduler<'_> {
         }
         proc.status = ProcStatus::Running;
         let id = step.now.goroutine;
-        step.done(step.now, StackId(0), change(id, GoState::Syscall, GoState::Running))
+        self.done(step, step.now, StackId(0), change(id, GoState::Syscall, GoState::Running))
     }
 
     /// The end of a system call that lost its P: waits until the P is known to be lost.
@@ -267,6 +267,6 @@ impl Scheduler<'_> {
         self.current_in(step, GoStatus::Syscall)?.status = GoStatus::Runnable;
         let id = step.now.goroutine;
         let next = Context { goroutine: GoId::NONE, ..step.now };
-        step.done(next, StackId(0), change(id, GoState::Syscall, GoState::Runnable))
+        self.done(step, next, StackId(0), change(id, GoState::Syscall, GoState::Runnable))
     }
 }

@@ -5,22 +5,22 @@ use model::trace::{StackId, StringId, TaskId, What};
 use super::{Disorder, Outcome, Part, Region, Scheduler, Step};
 use crate::gotrace::spec;
 
-/// Labels and logs change nothing.
-pub(super) fn note(step: Step<'_>) -> Outcome {
-    step.now.needs_all()?;
-    if step.raw.kind == spec::GO_LABEL {
-        let what = What::Label(StringId(step.argument(0)));
-        return step.done(step.now, StackId(0), what);
-    }
-    let what = What::Log {
-        task: TaskId(step.argument(0)),
-        category: StringId(step.argument(1)),
-        message: StringId(step.argument(2)),
-    };
-    step.done(step.now, step.stack(3), what)
-}
-
 impl<'a> Scheduler<'a> {
+    /// Labels and logs change nothing.
+    pub(super) fn note(&mut self, step: Step<'_>) -> Outcome {
+        step.now.needs_all()?;
+        if step.raw.kind == spec::GO_LABEL {
+            let what = What::Label(StringId(step.argument(0)));
+            return self.done(step, step.now, StackId(0), what);
+        }
+        let what = What::Log {
+            task: TaskId(step.argument(0)),
+            category: StringId(step.argument(1)),
+            message: StringId(step.argument(2)),
+        };
+        self.done(step, step.now, step.stack(3), what)
+    }
+
     /// Tasks may be used before they begin and end twice; only two beginnings are wrong.
     pub(super) fn task_begin(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
         let task = TaskId(step.argument(0));
@@ -35,14 +35,14 @@ impl<'a> Scheduler<'a> {
         text(step, name, part)?;
         self.tasks.insert(task, parent);
         step.now.needs_all()?;
-        step.done(step.now, step.stack(3), What::TaskBegin { task, parent, name })
+        self.done(step, step.now, step.stack(3), What::TaskBegin { task, parent, name })
     }
 
     pub(super) fn task_end(&mut self, step: Step<'_>) -> Outcome {
         let task = TaskId(step.argument(0));
         let parent = self.tasks.remove(&task).unwrap_or(TaskId::NONE);
         step.now.needs_all()?;
-        step.done(step.now, step.stack(1), What::TaskEnd { task, parent })
+        self.done(step, step.now, step.stack(1), What::TaskEnd { task, parent })
     }
 
     pub(super) fn region_begin(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
@@ -51,7 +51,7 @@ impl<'a> Scheduler<'a> {
         let region = Region { task, name: text(step, name, part)? };
         self.current(step)?.regions.push(region);
         let what = What::RegionBegin { task: TaskId(task), name };
-        step.done(step.now, step.stack(2), what)
+        self.done(step, step.now, step.stack(2), what)
     }
 
     pub(super) fn region_end(&mut self, step: Step<'_>, part: &Part<'_, 'a>) -> Outcome {
@@ -72,7 +72,7 @@ impl<'a> Scheduler<'a> {
             ));
         }
         let what = What::RegionEnd { task: TaskId(task), name };
-        step.done(step.now, step.stack(2), what)
+        self.done(step, step.now, step.stack(2), what)
     }
 }
 
