@@ -142,7 +142,9 @@ fn flat_of_go(arguments: &[&str]) -> BTreeMap<String, i64> {
     let rows = text.lines().skip_while(|line| !line.contains("flat%")).skip(1);
     let cells = rows.map(|line| line.split_whitespace().collect::<Vec<_>>());
     let flat = |cells: Vec<&str>| {
-        (cells[5].to_owned(), cells[0].trim_end_matches('B').parse::<i64>().unwrap())
+        // Names of instances may have spaces: `newEntryNode[go.shape.interface {}]`.
+        let name = cells[5..].join(" ").trim_end_matches(" (inline)").to_owned();
+        (name, cells[0].trim_end_matches('B').parse::<i64>().unwrap())
     };
     cells.map(flat).filter(|(_, flat)| *flat != 0).collect()
 }
