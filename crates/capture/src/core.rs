@@ -183,15 +183,11 @@ impl Files {
         for (name, library) in &self.libraries {
             let Some(start) = core.start_of(name) else { continue };
             let bytes = library.as_ref();
-            let first = elf::Elf::parse(bytes).map(|elf| first_load(&elf)).unwrap_or_default();
+            let first = elf::Elf::parse(bytes).map(|elf| elf.first_page().0).unwrap_or_default();
             ranges.extend(left_out(bytes, Bias(start.0.wrapping_sub(first)), &held));
         }
         (MemoryImage::new(ranges), missing)
     }
-}
-
-fn first_load(elf: &elf::Elf<'_>) -> u64 {
-    elf.segments().iter().map(|segment| segment.addr.0 & !0xfff).min().unwrap_or(0)
 }
 
 /// What of a file nobody can write and the core does not even mention: gdb leaves out whole

@@ -4,6 +4,9 @@
 //! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test
 //! beside the system's.
 
+#[path = "../../../fixtures/toolchains.rs"]
+mod toolchains;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use capture::{LiveTarget, ProcessMemoryReader};
 use decode::goruntime::{Bias, Binary, Process};
 use model::TargetSpec;
+use toolchains::toolchains;
 
 /// A running test subject; it ends when its standard input closes.
 struct Subject {
@@ -24,20 +28,6 @@ impl Drop for Subject {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn toolchains() -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("go")];
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        if go.exists() {
-            found.push(go);
-        } else {
-            println!("skipped: Go {version} is not at {}", go.display());
-        }
-    }
-    found
 }
 
 fn build(go: &Path, source: &str, dir: &Path, flags: &[&str]) -> PathBuf {
@@ -98,7 +88,7 @@ fn outside_stacks(live: &LiveTarget, depth: usize) -> BTreeMap<String, u64> {
 #[test]
 fn waiting_stacks_equal_the_programs_own() {
     let dir = tempfile::tempdir().unwrap();
-    for go in toolchains() {
+    for (_, go) in toolchains() {
         for flags in [&[][..], &["-buildmode=pie", "-ldflags=-s -w"]] {
             let exe = build(&go, "goroutines", dir.path(), flags);
             let profile = dir.path().join("own.pb.gz");

@@ -5,6 +5,8 @@
 
 #[path = "graph/marks.rs"]
 mod marks;
+#[path = "../../../fixtures/toolchains.rs"]
+mod toolchains;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -18,6 +20,7 @@ use decode::goheap::{Input, Keep};
 use decode::goruntime::{MemoryImage, Variables};
 use model::heap::{Holder, HolderKind, ObjectId, RootPointer, TypeId, TypeKind};
 use model::{Addr, HeapGraph};
+use toolchains::toolchains;
 
 use marks::{MarkedSpan, Marks};
 
@@ -38,19 +41,12 @@ impl Drop for Planted {
     }
 }
 
-fn toolchains() -> Vec<(String, PathBuf)> {
-    let mut found = vec![("system".to_owned(), PathBuf::from("go"))];
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        if go.exists() {
-            found.push((version.to_owned(), go));
-        } else {
-            println!("skipped: Go {version} is not at {}", go.display());
-        }
-    }
-    found
-}
+/// How a program may be built, as flags.
+const VARIANTS: [(&str, &[&str]); 3] = [
+    ("plain", &[]),
+    ("stripped", &["-ldflags=-s -w"]),
+    ("PIE, stripped", &["-buildmode=pie", "-ldflags=-s -w"]),
+];
 
 const PLANTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../memsight/tests/planted");
 const PREEMPTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/preempted");
@@ -247,12 +243,7 @@ fn names<'a>(graph: &'a HeapGraph<'_>, kind: HolderKind) -> Vec<&'a str> {
 fn what_is_alive_is_what_the_runtime_counts() {
     let dir = tempfile::tempdir().unwrap();
     for (version, go) in toolchains() {
-        let variants: [(&str, &[&str]); 3] = [
-            ("plain", &[]),
-            ("stripped", &["-ldflags=-s -w"]),
-            ("PIE, stripped", &["-buildmode=pie", "-ldflags=-s -w"]),
-        ];
-        for (variant, flags) in variants {
+        for (variant, flags) in VARIANTS {
             let program = build(&go, dir.path(), flags, "");
             check(&program, &format!("Go {version}, {variant}"));
         }
@@ -265,12 +256,7 @@ fn what_is_alive_is_what_the_runtime_counts() {
 fn what_waits_in_the_queues_is_alive() {
     let dir = tempfile::tempdir().unwrap();
     for (version, go) in toolchains() {
-        let variants: [(&str, &[&str]); 3] = [
-            ("plain", &[]),
-            ("stripped", &["-ldflags=-s -w"]),
-            ("PIE, stripped", &["-buildmode=pie", "-ldflags=-s -w"]),
-        ];
-        for (variant, flags) in variants {
+        for (variant, flags) in VARIANTS {
             let planted = start(&build_of(QUEUED, &go, dir.path(), flags, ""), &[]);
             let Some(graph) = graph_of(&planted, Method::Fork) else { return };
             let (_, all, rest) = totals(&graph);

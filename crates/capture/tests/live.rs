@@ -4,6 +4,9 @@
 //! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test
 //! beside the system's.
 
+#[path = "../../../fixtures/toolchains.rs"]
+mod toolchains;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use capture::{CaptureError, ErrorKind, LiveTarget};
 use model::{Profile, TargetSpec};
+use toolchains::toolchains;
 
 /// A running test subject; it ends when its standard input closes.
 struct Subject {
@@ -39,20 +43,6 @@ mod serde_free {
             rest[..end].parse().unwrap()
         }
     }
-}
-
-fn toolchains() -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("go")];
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        if go.exists() {
-            found.push(go);
-        } else {
-            println!("skipped: Go {version} is not at {}", go.display());
-        }
-    }
-    found
 }
 
 fn build(go: &Path, dir: &Path, name: &str, flags: &[&str]) -> PathBuf {
@@ -173,7 +163,7 @@ fn check_goroutines(subject: &Subject, what: &str) {
 #[test]
 fn outside_reading_equals_the_programs_own() {
     let dir = tempfile::tempdir().unwrap();
-    for go in toolchains() {
+    for (_, go) in toolchains() {
         let forms: [(&str, &[&str]); 4] = [
             ("plain", &[]),
             ("pie", &["-buildmode=pie"]),

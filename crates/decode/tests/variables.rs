@@ -4,6 +4,9 @@
 //! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test beside the
 //! one in `PATH`. Without a Go toolchain, or off amd64, the tests say that they are skipped.
 
+#[path = "../../../fixtures/toolchains.rs"]
+mod toolchains;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,17 +35,7 @@ fn toolchains() -> Vec<PathBuf> {
         println!("skipped: the subject needs a Go toolchain and amd64");
         return Vec::new();
     }
-    let mut found = vec![PathBuf::from("go")];
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        if go.exists() {
-            found.push(go);
-        } else {
-            println!("skipped: Go {version} is not at {}", go.display());
-        }
-    }
-    found
+    toolchains::toolchains().into_iter().map(|(_, go)| go).collect()
 }
 
 fn output(command: &mut Command) -> String {

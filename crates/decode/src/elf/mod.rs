@@ -125,6 +125,12 @@ impl<'a> Elf<'a> {
         &self.segments
     }
 
+    /// The page the first segment begins in, at link time; 0 without segments.
+    pub fn first_page(&self) -> Addr {
+        let starts = self.segments.iter().map(|segment| segment.addr.0);
+        Addr(starts.min().unwrap_or(0) & !0xfff)
+    }
+
     /// The section with this name.
     pub fn section(&self, name: &str) -> Option<Section> {
         let names = self.names?;

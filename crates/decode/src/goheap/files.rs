@@ -84,8 +84,7 @@ fn plugin<'m>(input: &Input<'_, 'm>, module: &Module<'_>) -> ModuleFile<'m> {
     let mut found = ModuleFile { name, bias: 0, elf: None, debug: None };
     let Some(file) = library.file else { return found };
     let Ok(elf) = Elf::parse(file) else { return found };
-    let first = elf.segments().iter().map(|segment| segment.addr.0 & !0xfff).min().unwrap_or(0);
-    found.bias = library.start.0.wrapping_sub(first);
+    found.bias = library.start.0.wrapping_sub(elf.first_page().0);
     if is_loaded(&elf, found.bias, input.image) {
         found.debug = Variables::open(file, None).ok().filter(Variables::has_any);
         found.elf = Some(elf);

@@ -130,12 +130,11 @@ impl Binary {
             .filter(|section| section.size < SECTION_MAX)
             .map(|section| (section.addr, section.size as usize))
             .collect();
-        let first_load = elf.segments().iter().map(|segment| segment.addr.0).min().unwrap_or(0);
         Ok(Binary {
             version,
             build_id: elf.build_id(),
             is_position_independent: elf.is_position_independent,
-            first_load: Addr(first_load & !0xfff),
+            first_load: elf.first_page(),
             has_symbols: variables.mbuckets.is_some(),
             variables,
             pclntab: (section.addr, section.size as usize),

@@ -9,20 +9,10 @@ use std::sync::OnceLock;
 
 /// Toolchains with their names.
 pub(crate) fn toolchains() -> Vec<(String, PathBuf)> {
-    let mut found = Vec::new();
-    if Command::new("go").arg("version").stdout(Stdio::null()).status().is_ok() {
-        found.push(("default".to_owned(), PathBuf::from("go")));
-    } else {
+    let mut found = crate::toolchains::toolchains();
+    if Command::new("go").arg("version").stdout(Stdio::null()).status().is_err() {
         println!("skipped: there is no Go toolchain in PATH");
-    }
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        if go.exists() {
-            found.push((version.to_owned(), go));
-        } else {
-            println!("skipped: Go {version} is not at {}", go.display());
-        }
+        found.remove(0);
     }
     found
 }

@@ -7,3 +7,6 @@ mod go;
 mod goldens;
 mod lines;
 mod streams;
+
+#[path = "../../../../fixtures/toolchains.rs"]
+mod toolchains;

@@ -14,6 +14,7 @@ use crate::planted::{
     Planted, RUNS, all_roots, json, number, paths_are_named, snapshot, start, totals, wrong_roots,
 };
 use crate::support::stdout;
+use crate::toolchains::toolchains;
 
 fn has_c_compiler() -> bool {
     let cc = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
@@ -23,19 +24,6 @@ fn has_c_compiler() -> bool {
         println!("skipped: no C compiler ({cc}), which cgo and plugins need");
     }
     is_there
-}
-
-fn toolchains() -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("go")];
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        match go.exists() {
-            true => found.push(go),
-            false => println!("skipped: Go {version} is not at {}", go.display()),
-        }
-    }
-    found
 }
 
 fn go_build(go: &Path, out: &Path, arguments: &[&str]) {
@@ -92,7 +80,7 @@ fn what_c_and_plugins_hold_is_named_and_retained() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    for go in toolchains() {
+    for (_, go) in toolchains() {
         let (program, plugin) = build(&go, dir.path(), &[]);
         let is_traced = in_some_run(&program, &plugin, dir.path(), |planted, file| {
             let roots = json(&["heap", "roots", file, "--json", "-n", "0"]);

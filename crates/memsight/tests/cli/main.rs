@@ -17,3 +17,6 @@ mod retained;
 mod serve;
 mod support;
 mod trace;
+
+#[path = "../../../../fixtures/toolchains.rs"]
+mod toolchains;

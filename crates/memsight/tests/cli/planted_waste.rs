@@ -4,26 +4,11 @@
 //! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test beside the
 //! system's.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
 use crate::planted::{Planted, build_with, json, number, snapshot, start};
 use crate::support::stdout;
-
-fn toolchains() -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("go")];
-    let home = std::env::var("HOME").unwrap_or_default();
-    for version in std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default().split_whitespace() {
-        let go = Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-        if go.exists() {
-            found.push(go);
-        } else {
-            println!("skipped: Go {version} is not at {}", go.display());
-        }
-    }
-    found
-}
+use crate::toolchains::toolchains;
 
 fn row<'v>(rows: &'v Value, key: &str, name: &str) -> &'v Value {
     let found = rows.as_array().unwrap().iter().find(|row| row[key] == name);
@@ -37,7 +22,7 @@ fn pages(count: u64, bytes: u64) -> u64 {
 
 #[test]
 fn pools_hold_and_spans_are_filled_as_planted() {
-    for go in toolchains() {
+    for (_, go) in toolchains() {
         for flags in [&[][..], &["-ldflags=-s -w"]] {
             let dir = tempfile::tempdir().unwrap();
             let planted = start(&build_with(&go, dir.path(), flags), &[]);

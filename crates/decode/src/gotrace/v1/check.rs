@@ -4,18 +4,10 @@
 
 use ahash::{AHashMap, AHashSet};
 
+use super::Status;
 use super::kinds;
 use super::parse::Event1;
 use crate::gotrace::error::GoTraceError;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Status {
-    #[default]
-    Dead,
-    Runnable,
-    Running,
-    Waiting,
-}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Goroutine {

@@ -6,18 +6,10 @@ use std::collections::BinaryHeap;
 
 use ahash::AHashMap;
 
+use super::Status;
 use super::kinds;
 use super::parse::{Event1, Events, Index};
 use crate::gotrace::error::GoTraceError;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Status {
-    #[default]
-    Dead,
-    Runnable,
-    Running,
-    Waiting,
-}
 
 /// Where a goroutine, or the collector, is in the order of its events.
 #[derive(Clone, Copy, Debug, Default)]

@@ -18,6 +18,16 @@ use super::wire::Place;
 use convert::Converter;
 use parse::{Event1, Index};
 
+/// What a goroutine does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Status {
+    #[default]
+    Dead,
+    Runnable,
+    Running,
+    Waiting,
+}
+
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     tables: Tables<'a>,
