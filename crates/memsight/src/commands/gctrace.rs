@@ -82,14 +82,13 @@ fn read_log(file: &Path, reading: &mut Reading) -> Result<(), Failure> {
         each_line(io::stdin().lock(), |text| _ = reading.take(text)).context("standard input")?;
         return Ok(());
     }
-    let size = file.metadata().with_context(name)?.len();
     let mut progress = Progress::new();
     let reader = compress::reader(File::open(file).with_context(name)?).with_context(name)?;
     let mut read = 0_u64;
     each_line(reader, |text| {
         reading.take(text);
         read += text.len() as u64 + 1;
-        if reading.lines.is_multiple_of(1 << 16) && size > 0 {
+        if reading.lines.is_multiple_of(1 << 16) {
             progress.show(&format!("{}: {} MB read", file.display(), read / 1_000_000));
         }
     })

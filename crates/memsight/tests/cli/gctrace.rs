@@ -2,20 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::memsight;
-
-/// Toolchains to test beside the system's.
-fn toolchains() -> Vec<PathBuf> {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let versions = std::env::var("MEMSIGHT_GO_VERSIONS").unwrap_or_default();
-    let path = |version| Path::new(&home).join(format!(".cache/memsight/go/{version}/go/bin/go"));
-    let found = versions.split_whitespace().map(path).filter(|path| path.exists());
-    found.chain([PathBuf::from("go")]).collect()
-}
+use crate::toolchains::toolchains;
 
 fn build(go: &Path, dir: &Path) -> PathBuf {
     let program = dir.join("collecting");
@@ -31,38 +24,47 @@ fn value(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(text)))
 }
 
-fn log_of(program: &Path, settings: &str) -> Output {
-    let mut command = Command::new(program);
-    command.arg("40").env("GODEBUG", settings).output().unwrap()
-}
-
-/// How many lines could not be read: the runtime writes a line in pieces, and what the program
-/// writes at that moment falls between them.
-fn torn_lines(errors: &str) -> u64 {
-    let count = errors.strip_prefix("memsight: ").and_then(|rest| rest.split(' ').next());
-    count.map_or(0, |count| count.parse().unwrap_or_else(|_| panic!("{errors}")))
+/// What the program printed of itself and what the runtime did. The runtime's own locks can
+/// deadlock when it prints several traces at once (Go 1.24, one run in sixty): such a run
+/// is ended and another one taken.
+fn log_of(program: &Path, settings: &str) -> (Vec<u8>, Vec<u8>) {
+    let (out, log) = (program.with_extension("out"), program.with_extension("log"));
+    for _ in 0..5 {
+        let mut command = Command::new(program);
+        command.arg("40").env("GODEBUG", settings);
+        command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if child.try_wait().unwrap().is_some() {
+            return (fs::read(out).unwrap(), fs::read(log).unwrap());
+        }
+        println!("{settings}: the program hangs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    panic!("{settings}: the program hangs each time");
 }
 
 #[test]
 fn cycles_and_pauses_are_those_the_runtime_counts() {
-    for go in toolchains() {
+    for (_, go) in toolchains() {
         let dir = tempfile::tempdir().unwrap();
         let program = build(&go, dir.path());
-        let output = log_of(&program, "gctrace=2,scavtrace=1,gcpacertrace=1");
-        let counts = value(&output.stdout);
-        let log = dir.path().join("log");
-        fs::write(&log, &output.stderr).unwrap();
+        let (counts, lines) = log_of(&program, "gctrace=2,scavtrace=1,gcpacertrace=1");
+        let counts = value(&counts);
+        let log = dir.path().join("lines");
+        fs::write(&log, lines).unwrap();
         let found = memsight(&["gctrace", log.to_str().unwrap(), "--json"]);
         let errors = String::from_utf8_lossy(&found.stderr).into_owned();
-        let torn = torn_lines(&errors);
-        assert!(torn <= 2, "{}: {errors}", go.display());
+        assert_eq!(errors, "", "{}", go.display());
         let found = value(&found.stdout);
         let summary = &found["summary"];
         assert_eq!(summary["last"], counts["cycles"], "{}", go.display());
-        let all = counts["cycles"].as_u64().unwrap();
-        assert!((all - torn..=all).contains(&summary["cycles"].as_u64().unwrap()));
-        let forced = counts["forced"].as_u64().unwrap();
-        assert!((forced - torn..=forced).contains(&summary["forced"].as_u64().unwrap()));
+        assert_eq!(summary["cycles"], counts["cycles"]);
+        assert_eq!(summary["forced"], counts["forced"]);
         // Times are printed with two digits.
         let ours = summary["pauses_ms"]["sum"].as_f64().unwrap();
         let theirs = counts["pause_ns"].as_f64().unwrap() / 1e6;
@@ -70,7 +72,7 @@ fn cycles_and_pauses_are_those_the_runtime_counts() {
         let live = summary["live_mib"]["last"].as_u64().unwrap();
         assert!((40..60).contains(&live), "{live}");
         // The runtime prints these in pieces, so that other lines may fall between.
-        fs::write(&log, &log_of(&program, "schedtrace=10").stderr).unwrap();
+        fs::write(&log, log_of(&program, "schedtrace=10").1).unwrap();
         let found = memsight(&["gctrace", log.to_str().unwrap(), "--json"]);
         assert!(value(&found.stdout)["scheduler"]["lines"].as_u64().unwrap() > 3);
     }
@@ -81,9 +83,9 @@ fn a_program_that_is_run_keeps_its_output_and_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let program = build(Path::new("go"), dir.path());
     let report = dir.path().join("report.json");
-    let arguments =
-        ["gctrace", "--json", "-o", report.to_str().unwrap(), "--godebug", "scavtrace=1"];
-    let output = memsight(&[&arguments[..], &["--", program.to_str().unwrap(), "20"]].concat());
+    let arguments = ["gctrace", "--json", "-o", report.to_str().unwrap(), "--godebug", "gctrace=2"];
+    let output =
+        memsight(&[&arguments[..], &["--", program.to_str().unwrap(), "20", "loud"]].concat());
     assert_eq!(output.status.code(), Some(7));
     assert!(value(&output.stdout)["cycles"].as_u64().unwrap() > 2);
     let own = String::from_utf8_lossy(&output.stderr);

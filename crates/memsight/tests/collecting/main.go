@@ -1,5 +1,7 @@
-// Command collecting makes garbage in a heap that grows, prints half lines to standard error
-// meanwhile, and ends with the runtime's own counts as JSON on standard output.
+// Command collecting makes garbage in a heap that grows and ends with the runtime's own counts
+// as JSON on standard output. With the argument "loud" it prints half lines to standard error
+// meanwhile, at moments when the runtime should print nothing: that writes a line in pieces,
+// and another write may fall between them.
 package main
 
 import (
@@ -19,15 +21,22 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	isLoud := len(os.Args) > 2 && os.Args[2] == "loud"
 	for i := 0; i < megabytes; i++ {
 		kept = append(kept, make([]byte, 1<<20))
 		for k := 0; k < 4; k++ {
 			_ = append([]byte(nil), make([]byte, 1<<20)...)
 		}
 		if i%16 == 0 {
-			fmt.Fprint(os.Stderr, "half a line, ")
+			if isLoud {
+				time.Sleep(10 * time.Millisecond)
+				fmt.Fprint(os.Stderr, "half a line, ")
+			}
 			runtime.GC()
-			fmt.Fprintln(os.Stderr, "and its end")
+			if isLoud {
+				time.Sleep(10 * time.Millisecond)
+				fmt.Fprintln(os.Stderr, "and its end")
+			}
 		}
 		time.Sleep(time.Millisecond)
 	}

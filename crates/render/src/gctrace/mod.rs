@@ -136,7 +136,7 @@ fn advice(summary: &Summary) -> Vec<String> {
     } else if cpu >= CPU_PERCENT {
         advice.push(format!(
             "{cpu:.0} % of the CPU goes to collection: a higher GOGC trades memory for it, fewer \
-             allocations save both (`memsight top -sample_index=alloc_space`)"
+             allocations save both (`memsight top PID --sample alloc_space`)"
         ));
     }
     if summary.assist_share >= ASSIST_SHARE && cpu >= 1.0 {

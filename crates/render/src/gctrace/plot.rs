@@ -93,12 +93,9 @@ mod tests {
             ..GcCycle::default()
         };
         let drawn = plot(&[cycle(1), cycle(2), cycle(4)], 8, 4);
-        let expected = "   80.0 MiB |       -\n\
-                        \x20  60.0 MiB |       :\n\
-                        \x20           |  ----  #\n";
         let rows: Vec<&str> = drawn.lines().collect();
         assert_eq!(rows.len(), 7);
-        assert!(rows[0].ends_with('-') && rows[3].contains('#'), "{drawn}{expected}");
+        assert!(rows[0].ends_with('-') && rows[3].contains('#'), "{drawn}");
         assert!(rows[3].starts_with("   20.0 MiB |"), "{drawn}");
         assert!(rows[5].contains("1.0 s") && rows[5].ends_with("4.0 s"), "{drawn}");
         assert_eq!(plot(&[cycle(1)], 8, 4), "");
