@@ -11,7 +11,7 @@ Examples:
   memsight gctrace app.log                         a log with GODEBUG=gctrace=1 lines among others
   kubectl logs POD | memsight gctrace -            the same from a pipe
   memsight gctrace -- ./app -port 8080             runs a program with gctrace=1, sums up at its end
-  memsight gctrace --godebug scavtrace=1 -- ./app  with the scavenger's lines, too
+  memsight gctrace --godebug schedtrace=1000 -- ./app  with the scheduler's lines, too
   memsight gctrace app.log --csv > cycles.csv      one row a cycle";
 
 /// Arguments of `gctrace`.
@@ -35,7 +35,7 @@ pub(crate) struct GctraceArgs {
     /// Writes to a file; without it the report on a command goes to standard error.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Sets more of GODEBUG for the command: scavtrace=1, schedtrace=1000, gcpacertrace=1.
+    /// Sets more of GODEBUG for the command: schedtrace=1000, gcpacertrace=1, scavtrace=1 (may hang Go 1.24).
     #[arg(long, value_name = "SETTING", requires = "command")]
     pub godebug: Vec<String>,
     /// A Go program and its arguments.
