@@ -1,0 +1,72 @@
+//! `memsight trace`: what a Go execution trace says.
+
+mod gc;
+mod goroutines;
+mod profile;
+mod summary;
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use analyze::trace::Analysis;
+use anyhow::Context;
+use capture::Image;
+use decode::gotrace::Reader;
+use render::paint::Paint;
+
+use crate::args::trace::TraceCommand;
+use crate::failure::Failure;
+
+/// Runs one of the commands.
+pub(crate) fn run(command: &TraceCommand, paint: Paint) -> Result<ExitCode, Failure> {
+    match command {
+        TraceCommand::Summary(args) => summary::run(args, paint),
+        TraceCommand::Gc(args) => gc::run(args, paint),
+        TraceCommand::Goroutines(args) => goroutines::run(args, paint),
+        TraceCommand::Profile(args) => profile::run(args),
+    }
+}
+
+/// What came of reading a trace beside the analysis.
+struct Done {
+    version: u32,
+    /// Why it was not read to its end.
+    warning: Option<String>,
+}
+
+/// Feeds all events of a trace to an analysis.
+fn analyze(file: &Path, analysis: &mut impl Analysis) -> Result<Done, Failure> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
+        return feed(&bytes, analysis).map_err(|error| error.context("standard input").into());
+    }
+    let name = || file.display().to_string();
+    let image = Image::open(file).with_context(name)?;
+    feed(image.as_ref(), analysis).map_err(|error| error.context(name()).into())
+}
+
+fn feed(bytes: &[u8], analysis: &mut impl Analysis) -> Result<Done, anyhow::Error> {
+    let mut reader = Reader::new(bytes)?;
+    let mut events = 0_u64;
+    let error = loop {
+        match reader.next() {
+            Ok(Some(event)) => {
+                events += 1;
+                analysis.event(&event, reader.tables());
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    match error {
+        // A synchronisation alone is nothing that was read.
+        Some(error) if events < 2 => Err(error.into()),
+        error => {
+            let size = bytes.len();
+            let warning = error.map(|error| format!("{error}; the file has {size} bytes"));
+            Ok(Done { version: reader.version(), warning })
+        }
+    }
+}
