@@ -15,7 +15,7 @@ use capture::snapshot::Options;
 use capture::{CaptureError, Image, LiveTarget, ScratchColumns, cpu_time};
 use decode::goheap::Keep;
 use decode::heapfile::{self, Verify};
-use model::{CaptureId, Diagnosis, TargetId, Timestamp};
+use model::{CaptureId, CaptureKind, Diagnosis, TargetId, Timestamp};
 use store::{Store, StoreError};
 
 /// Between the two graphs, at least: what a leak adds must show.
@@ -115,11 +115,11 @@ fn take(
         process.object_graph(&options, Keep::Nothing, &columns, &mut |_, _| {}).map_err(told)?;
     let time = graph.source.time.unwrap_or_else(capture::now);
     let failed = |error: StoreError| error.to_string();
-    let mut begun = store.begin_graph(target, time).map_err(failed)?;
+    let mut begun = store.begin_file(target, CaptureKind::Graph, time).map_err(failed)?;
     heapfile::write(&graph, &mut begun).map_err(|error| error.to_string())?;
     let cost = cpu_time().saturating_sub(started);
     let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
-    Ok((store.put_graph(begun, "leak", micros).map_err(failed)?.id, time))
+    Ok((store.put_file(begun, "leak", micros).map_err(failed)?.id, time))
 }
 
 fn compare(

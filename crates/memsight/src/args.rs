@@ -380,6 +380,10 @@ pub(crate) struct ServeArgs {
     /// milliseconds and clones it.
     #[arg(long)]
     pub allow_snapshots: bool,
+    /// Lets clients have targets traced, through their /debug/pprof/trace: that costs a target
+    /// a little of its speed meanwhile.
+    #[arg(long)]
+    pub allow_traces: bool,
     /// Takes two snapshots of a target whose heap seems to leak, and names what keeps alive
     /// what is added.
     #[arg(long)]

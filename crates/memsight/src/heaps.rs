@@ -6,7 +6,7 @@ use capture::snapshot::Options;
 use capture::{LiveTarget, ScratchColumns, cpu_time};
 use decode::goheap::Keep;
 use model::{HeapGraph, TargetSpec};
-use server::{HeapFiles, HeapFilesError};
+use server::{FilesError, HeapFiles};
 
 use crate::commands::heap::source::Heap;
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ impl HeapFiles for HeapAccess {
         &self,
         path: &Path,
         work: &mut dyn FnMut(&HeapGraph<'_>),
-    ) -> Result<(), HeapFilesError> {
+    ) -> Result<(), FilesError> {
         let heap = Heap::sent(&path.to_string_lossy());
         let done = heap.and_then(|heap| {
             heap.with(|graph| {
@@ -35,7 +35,7 @@ impl HeapFiles for HeapAccess {
         &self,
         target: &TargetSpec,
         work: &mut dyn FnMut(&HeapGraph<'_>, &dyn Fn() -> u64),
-    ) -> Result<(), HeapFilesError> {
+    ) -> Result<(), FilesError> {
         let started = cpu_time();
         let columns = ScratchColumns::new(std::env::temp_dir());
         let graph = take(target, &columns).map_err(|failure| told(&failure, ""))?;
@@ -61,8 +61,8 @@ pub(crate) fn take<'s>(
     Ok(process.object_graph(&Options::default(), Keep::Nothing, columns, &mut |_, _| {})?)
 }
 
-fn told(failure: &Failure, left_out: &str) -> HeapFilesError {
-    HeapFilesError {
+fn told(failure: &Failure, left_out: &str) -> FilesError {
+    FilesError {
         message: format!("{:#}", failure.error).replace(left_out, ""),
         next: failure.next.clone().unwrap_or_default(),
     }

@@ -11,8 +11,9 @@ mod profiling;
 mod sampling;
 mod service;
 mod sources;
-mod temporary;
 mod terminal;
+mod traces;
+mod viewer;
 
 use std::process::ExitCode;
 

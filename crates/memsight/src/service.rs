@@ -16,6 +16,7 @@ use tokio::sync::broadcast;
 use crate::failure::Failure;
 use crate::heaps::HeapAccess;
 use crate::pprof;
+use crate::traces::TraceAccess;
 
 /// How to start the service.
 pub(crate) struct Options<'a> {
@@ -26,6 +27,8 @@ pub(crate) struct Options<'a> {
     pub watch: Config,
     /// Whether clients may have heaps of targets taken.
     pub may_take_heaps: bool,
+    /// Whether clients may have targets traced.
+    pub may_take_traces: bool,
 }
 
 /// A service that runs until it is stopped.
@@ -35,9 +38,11 @@ pub(crate) struct Service {
     /// The store.
     pub store: Arc<Store>,
     /// Profiles that are decoded.
-    pub recent: Arc<server::Recent>,
+    pub recent: Arc<server::Recent<model::Profile>>,
     /// Object graphs that are open.
     pub heaps: Arc<server::Heaps>,
+    /// Traces that are open.
+    pub traces: Arc<server::Traces>,
     /// What happens.
     pub events: mpsc::Receiver<Event>,
     stop: Arc<AtomicBool>,
@@ -71,8 +76,9 @@ impl Service {
         let store = Arc::new(store);
         let url = format!("http://{}", bound.address);
         let (notices, _) = broadcast::channel(NOTICES);
-        let recent: Arc<server::Recent> = Arc::default();
+        let recent: Arc<server::Recent<model::Profile>> = Arc::default();
         let heaps = Arc::new(server::Heaps::new(Arc::new(HeapAccess), options.may_take_heaps));
+        let traces = Arc::new(server::Traces::new(Arc::new(TraceAccess), options.may_take_traces));
         let server = Server {
             store: Arc::clone(&store),
             notices: notices.clone(),
@@ -83,6 +89,7 @@ impl Service {
             code: || Box::new(pprof::Binaries::served()),
             recent: Arc::clone(&recent),
             heaps: Arc::clone(&heaps),
+            traces: Arc::clone(&traces),
         };
         let (stop_server, stopped) = tokio::sync::oneshot::channel();
         let server = runtime.spawn(server.run(bound, async {
@@ -101,7 +108,19 @@ impl Service {
             .name("watch".to_owned())
             .spawn(move || watch.run())
             .context("cannot start the watch")?;
-        Ok(Service { url, store, recent, heaps, events, stop, watch, runtime, server, stop_server })
+        Ok(Service {
+            url,
+            store,
+            recent,
+            heaps,
+            traces,
+            events,
+            stop,
+            watch,
+            runtime,
+            server,
+            stop_server,
+        })
     }
 
     /// A flag that Ctrl-C or SIGTERM sets.

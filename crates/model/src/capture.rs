@@ -12,12 +12,24 @@ pub enum CaptureKind {
     Goroutine,
     /// An object graph (memsight's snapshot file).
     Graph,
+    /// Runtime metrics (JSON, gzip).
+    Runtime,
+    /// Where the resident bytes are (JSON, gzip).
+    Rss,
+    /// An execution trace, as the Go runtime wrote it.
+    Trace,
 }
 
 impl CaptureKind {
     /// All kinds.
-    pub const ALL: [CaptureKind; 3] =
-        [CaptureKind::Heap, CaptureKind::Goroutine, CaptureKind::Graph];
+    pub const ALL: [CaptureKind; 6] = [
+        CaptureKind::Heap,
+        CaptureKind::Goroutine,
+        CaptureKind::Graph,
+        CaptureKind::Runtime,
+        CaptureKind::Rss,
+        CaptureKind::Trace,
+    ];
 
     /// The word used on the command line, in the store and in the API.
     pub fn as_str(self) -> &'static str {
@@ -25,7 +37,20 @@ impl CaptureKind {
             CaptureKind::Heap => "heap",
             CaptureKind::Goroutine => "goroutine",
             CaptureKind::Graph => "graph",
+            CaptureKind::Runtime => "runtime",
+            CaptureKind::Rss => "rss",
+            CaptureKind::Trace => "trace",
         }
+    }
+
+    /// It is a profile, which the pages of profiles show.
+    pub fn is_profile(self) -> bool {
+        matches!(self, CaptureKind::Heap | CaptureKind::Goroutine)
+    }
+
+    /// It may be larger than memory: it is written as it comes and read where it lies.
+    pub fn is_large(self) -> bool {
+        matches!(self, CaptureKind::Graph | CaptureKind::Trace)
     }
 
     /// Parses the word.

@@ -8,7 +8,7 @@ use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::{Server, access, events, heap, listings, pages, profiles, targets};
+use crate::{Server, access, events, heap, listings, pages, profiles, targets, trace};
 
 /// Path and handlers of every route of the API.
 macro_rules! routes {
@@ -52,6 +52,11 @@ routes! {
     "/captures/{id}/heap/find" => get(heap::find),
     "/captures/{id}/heap/diff" => get(heap::diff),
     "/graphs" => get(heap::list).post(heap::upload),
+    "/targets/{id}/trace" => post(trace::take),
+    "/captures/{id}/trace/summary" => get(trace::summary),
+    "/captures/{id}/trace/gc" => get(trace::collections),
+    "/captures/{id}/trace/goroutines" => get(trace::goroutines),
+    "/traces" => get(trace::list).post(trace::upload),
     "/events" => get(events::stream),
     "/openapi.json" => get(openapi),
 }
@@ -82,6 +87,7 @@ async fn status(State(server): State<Server>) -> Result<Json<Value>, ApiError> {
             "captures": stats.captures,
             "store_bytes": stats.bytes,
             "snapshots": server.heaps.may_take(),
+            "traces": server.traces.may_take(),
             "self": { "rss_bytes": rss_bytes, "cpu_seconds": cpu_seconds },
         })))
     })

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use model::{Capture, CaptureKind};
 use serde_json::json;
 use store::StoreError;
 
@@ -52,6 +53,20 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// A capture holds something else than was asked for.
+    pub(crate) fn other_kind(capture: &Capture) -> ApiError {
+        let id = capture.id.0;
+        let next = match capture.kind {
+            CaptureKind::Heap | CaptureKind::Goroutine => "its page is /capture/ID",
+            CaptureKind::Graph => "its answers are below heap/, its page is /heap/ID",
+            CaptureKind::Trace => "its answers are below trace/, its page is /trace/ID",
+            CaptureKind::Runtime => "its answer is /captures/ID/runtime",
+            CaptureKind::Rss => "its answer is /captures/ID/rss",
+        };
+        let error = format!("capture {id} is of another kind: {}", capture.kind.as_str());
+        ApiError::bad(error, next)
+    }
+
     pub(crate) fn new(
         status: StatusCode,
         error: impl Into<String>,

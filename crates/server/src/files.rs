@@ -1,7 +1,9 @@
 //! What the server cannot do itself: mapping files and reading running programs. Whoever
 //! starts it provides both.
 
+use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use model::{HeapGraph, TargetSpec};
 
@@ -16,7 +18,7 @@ pub trait HeapFiles: Send + Sync {
         &self,
         path: &Path,
         work: &mut dyn FnMut(&HeapGraph<'_>),
-    ) -> Result<(), HeapFilesError>;
+    ) -> Result<(), FilesError>;
 
     /// Calls `work` once with the heap of a running program, which goes on meanwhile, and
     /// with a clock: the CPU time that all of it has cost so far, in microseconds.
@@ -27,13 +29,33 @@ pub trait HeapFiles: Send + Sync {
         &self,
         target: &TargetSpec,
         work: &mut dyn FnMut(&HeapGraph<'_>, &dyn Fn() -> u64),
-    ) -> Result<(), HeapFilesError>;
+    ) -> Result<(), FilesError>;
 }
 
-/// Why there is no graph.
+/// Opens files of traces and has programs write them.
+pub trait TraceFiles: Send + Sync {
+    /// Calls `work` once with the bytes of a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    fn with_file(&self, path: &Path, work: &mut dyn FnMut(&[u8])) -> Result<(), FilesError>;
+
+    /// Writes a trace of a running program to `out`.
+    ///
+    /// # Errors
+    /// When it has no endpoint for traces, or it fails; what was written is no trace then.
+    fn record(
+        &self,
+        target: &TargetSpec,
+        duration: Duration,
+        out: &mut dyn Write,
+    ) -> Result<(), FilesError>;
+}
+
+/// Why there is no graph or no trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct HeapFilesError {
+pub struct FilesError {
     /// What happened.
     pub message: String,
     /// What to do about it; may be empty.

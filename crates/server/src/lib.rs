@@ -11,28 +11,33 @@ mod access;
 mod api;
 mod error;
 mod events;
+mod files;
 mod heap;
+mod large;
 mod listings;
 mod packed;
 mod pages;
 mod profiles;
 mod recent;
 mod targets;
+mod trace;
 mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{Profile, Timestamp};
 use render::pprof::{Code, SourceFiles};
 use store::Store;
 use tokio::sync::broadcast;
 
 pub use error::{ApiError, ServeError};
 pub use events::Notice;
-pub use heap::{HeapFiles, HeapFilesError, Heaps};
+pub use files::{FilesError, HeapFiles, TraceFiles};
+pub use heap::Heaps;
 pub use recent::Recent;
+pub use trace::Traces;
 
 /// How often decoded profiles that nobody looks at are dropped.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -55,9 +60,11 @@ pub struct Server {
     /// The binaries whose code profiles may show, anew for each answer.
     pub code: fn() -> Box<dyn Code>,
     /// Profiles that were shown last.
-    pub recent: Arc<Recent>,
+    pub recent: Arc<Recent<Profile>>,
     /// Object graphs that were shown last, and how they are opened.
     pub heaps: Arc<Heaps>,
+    /// Traces that were shown last, and how they are opened.
+    pub traces: Arc<Traces>,
 }
 
 /// A bound port.
@@ -94,11 +101,13 @@ impl Server {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let (recent, heaps) = (Arc::clone(&self.recent), Arc::clone(&self.heaps));
+        let traces = Arc::clone(&self.traces);
         let forget = async move {
             loop {
                 tokio::time::sleep(FORGET_EVERY).await;
                 recent.forget_old();
                 heaps.forget_old();
+                traces.forget_old();
             }
         };
         let (stopped, mut ended) = tokio::sync::watch::channel(false);

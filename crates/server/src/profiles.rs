@@ -13,7 +13,7 @@ use crate::api::blocking;
 use crate::error::ApiError;
 use crate::packed;
 use crate::view::{View, profile, stacks};
-use crate::{Server, heap};
+use crate::{Server, large};
 
 /// More than a screen has room for, about 0.7 MB compressed. What is cut is a page of its
 /// own, `root=`.
@@ -26,13 +26,15 @@ pub(crate) async fn download(
     State(server): State<Server>,
     Path(id): Path<i64>,
 ) -> Result<Response, ApiError> {
-    if let Some((graph, path)) = heap::file_of(&server, id).await? {
-        return heap::download(graph, path).await;
+    if let Some((capture, path)) = large::file_of(&server, id).await? {
+        return large::download(capture, path).await;
     }
     blocking(move || {
         let capture = server.store.capture(CaptureId(id))?;
         let bytes = server.store.read_capture(capture.id)?;
-        let name = format!("attachment; filename=\"{}-{id}.pb.gz\"", capture.kind.as_str());
+        let kind = capture.kind;
+        let ends = if kind.is_profile() { "pb.gz" } else { "json.gz" };
+        let name = format!("attachment; filename=\"{}-{id}.{ends}\"", kind.as_str());
         let headers = [
             (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
             (header::CONTENT_DISPOSITION, name),

@@ -104,7 +104,8 @@ pub(crate) async fn captures(
         let target = server.store.target(TargetId(id))?;
         let kind = query.kind.as_deref().map(|word| {
             CaptureKind::parse(word).ok_or_else(|| {
-                ApiError::bad(format!("unknown kind {word:?}"), "heap, goroutine or graph")
+                let words = CaptureKind::ALL.map(CaptureKind::as_str).join(", ");
+                ApiError::bad(format!("unknown kind {word:?}"), format!("one of {words}"))
             })
         });
         let limit = query.limit.unwrap_or(CAPTURES);

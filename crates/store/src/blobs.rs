@@ -44,6 +44,8 @@ fn suffix(kind: CaptureKind) -> &'static str {
     match kind {
         CaptureKind::Heap | CaptureKind::Goroutine => ".pb.gz",
         CaptureKind::Graph => ".heap",
+        CaptureKind::Trace => ".trace",
+        CaptureKind::Runtime | CaptureKind::Rss => ".json.gz",
     }
 }
 

@@ -24,7 +24,7 @@ pub struct NewCapture<'a> {
     pub reason: &'a str,
     /// CPU time it cost.
     pub cost_micros: u64,
-    /// Its bytes (gzip profile.proto).
+    /// Its bytes, as its kind has them.
     pub bytes: &'a [u8],
 }
 

@@ -6,6 +6,8 @@
 //! targets/ID.json   a target's identity, so that captures outlive a lost catalog
 //! blobs/TARGET/TIME-KIND-CRC.pb.gz   profiles
 //! blobs/TARGET/TIME-graph-CRC.heap    object graphs
+//! blobs/TARGET/TIME-trace-CRC.trace   execution traces, as Go wrote them
+//! blobs/TARGET/TIME-KIND-CRC.json.gz  runtime metrics, and where the resident bytes are
 //! ```
 //!
 //! A capture is written to a temporary file, synced, renamed, and only then entered
@@ -18,7 +20,7 @@ mod catalog;
 mod diagnoses;
 mod error;
 mod fields;
-mod graphs;
+mod files;
 mod lock;
 mod observations;
 mod retention;
@@ -28,7 +30,7 @@ pub use captures::NewCapture;
 pub use catalog::{Options, Stats, Store};
 pub use error::StoreError;
 pub use fields::series_names;
-pub use graphs::BegunGraph;
+pub use files::BegunFile;
 pub use observations::SeriesPoints;
 pub use retention::Swept;
 pub use targets::StoredTarget;

@@ -38,8 +38,8 @@ impl Store {
         let mut swept = Swept::default();
         let mut total = self.stats()?.bytes;
         let captures = self.captures_by_time()?;
-        let graphs = captures.iter().filter(|capture| capture.kind == CaptureKind::Graph);
-        let mut graph_bytes: u64 = graphs.map(|capture| capture.bytes).sum();
+        let large = captures.iter().filter(|capture| capture.kind.is_large());
+        let mut large_bytes: u64 = large.map(|capture| capture.bytes).sum();
         let mut seen: HashSet<(TargetId, CaptureKind, i64, i64)> = HashSet::new();
         for capture in captures {
             let age = now.0 - capture.time.0;
@@ -49,13 +49,13 @@ impl Store {
                 !seen.insert((capture.target, capture.kind, *length, slot))
             });
             // A few graphs would push out every profile that leads to them.
-            let is_graph = capture.kind == CaptureKind::Graph;
-            let is_crowding = is_graph && graph_bytes > self.graph_bytes_max();
+            let is_large = capture.kind.is_large();
+            let is_crowding = is_large && large_bytes > self.file_bytes_max();
             if capture.time.0 < oldest || is_spare || is_crowding || total > self.options.keep_bytes
             {
                 self.delete_capture(&capture)?;
                 total -= capture.bytes;
-                graph_bytes -= if is_graph { capture.bytes } else { 0 };
+                large_bytes -= if is_large { capture.bytes } else { 0 };
                 swept.captures += 1;
                 swept.bytes += capture.bytes;
             }
@@ -64,8 +64,8 @@ impl Store {
         Ok(swept)
     }
 
-    /// What object graphs may take together, and so one of them at most.
-    pub fn graph_bytes_max(&self) -> u64 {
+    /// What large captures may take together, and so one of them at most.
+    pub fn file_bytes_max(&self) -> u64 {
         self.options.keep_bytes / 2
     }
 

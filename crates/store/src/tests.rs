@@ -170,19 +170,19 @@ fn a_graph_is_stored_whole_or_not_at_all() {
     let options = Options { keep_bytes: 200, ..Options::default() };
     let store = Store::open(dir.path(), options.clone()).unwrap();
     let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
-    let mut begun = store.begin_graph(id, Timestamp(2000)).unwrap();
+    let mut begun = store.begin_file(id, CaptureKind::Graph, Timestamp(2000)).unwrap();
     begun.write_all(b"a graph").unwrap();
-    let capture = store.put_graph(begun, "manual", 5).unwrap();
+    let capture = store.put_file(begun, "manual", 5).unwrap();
     let expected = (CaptureKind::Graph, 7, crc32fast::hash(b"a graph"));
     assert_eq!((capture.kind, capture.bytes, capture.checksum), expected);
     let path = store.capture_path(capture.id).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"a graph");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // One that is given up leaves nothing.
-    let mut begun = store.begin_graph(id, Timestamp(2001)).unwrap();
+    let mut begun = store.begin_file(id, CaptureKind::Graph, Timestamp(2001)).unwrap();
     begun.write_all(b"half").unwrap();
     drop(begun);
-    let mut begun = store.begin_graph(id, Timestamp(2001)).unwrap();
+    let mut begun = store.begin_file(id, CaptureKind::Graph, Timestamp(2001)).unwrap();
     let error = begun.write_all(&[0; 101]).unwrap_err();
     assert!(error.to_string().contains("half of what this store keeps"), "{error}");
     drop(begun);
@@ -206,9 +206,9 @@ fn graphs_do_not_push_out_profiles() {
     let id = store.put_target(&target(7), Timestamp(0)).unwrap();
     put(&store, id, 1, b"a profile");
     for time in [2, 3, 4] {
-        let mut begun = store.begin_graph(id, Timestamp(time)).unwrap();
+        let mut begun = store.begin_file(id, CaptureKind::Graph, Timestamp(time)).unwrap();
         begun.write_all(&[7; 25]).unwrap();
-        store.put_graph(begun, "manual", 0).unwrap();
+        store.put_file(begun, "manual", 0).unwrap();
     }
     store.sweep(Timestamp(5)).unwrap();
     let left: Vec<i64> =

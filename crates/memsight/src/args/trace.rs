@@ -12,6 +12,7 @@ Examples:
   memsight trace gc shop.trace                   collections: pauses, assists, heap and goal
   memsight trace goroutines shop.trace           running, ready, blocked, by function
   memsight trace profile shop.trace --kind sync -o sync.pb.gz
+  memsight trace view shop.trace                 a timeline in the browser
 
 Traces of Go 1.11 to 1.27 are read, also of its flight recorder; - is standard input.";
 
@@ -26,6 +27,8 @@ pub(crate) enum TraceCommand {
     Goroutines(TraceGoroutinesArgs),
     /// Writes where goroutines wait as a profile for pprof.
     Profile(TraceProfileArgs),
+    /// Opens the trace in memsight's own pages: a timeline to zoom, and all of the above.
+    View(TraceViewArgs),
 }
 
 /// A trace, and how to print what it says.
@@ -62,6 +65,20 @@ pub(crate) struct TraceProfileArgs {
     /// The file to write; standard output when missing.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Arguments of `trace view`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceViewArgs {
+    /// The trace.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub listen: String,
+    /// Starts no browser.
+    #[arg(long)]
+    pub no_browser: bool,
 }
 
 /// What goroutines wait for, named as `go tool trace -pprof` does.

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &DemoArgs, paint: Paint) -> Result<ExitCode, Failure> {
         },
         // The shops are its own.
         may_take_heaps: true,
+        may_take_traces: true,
     })?;
     let [shop, healthy] = pids;
     eprintln!(

@@ -107,7 +107,7 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
         window.push_observation(observation);
     }
     let captures = store.captures(found.id, None, usize::MAX)?;
-    let is_profile = |capture: &&model::Capture| capture.kind != CaptureKind::Graph;
+    let is_profile = |capture: &&model::Capture| capture.kind.is_profile();
     for capture in captures.iter().rev().filter(is_profile) {
         let read = store.read_capture(capture.id).map_err(anyhow::Error::from);
         let parsed = read.and_then(|bytes| Ok(decode::pprof::read(&bytes)?));
@@ -117,7 +117,7 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
                 let snapshot = decode::pprof::goroutines::from_profile(&parsed.profile);
                 window.push_goroutines(capture.time, snapshot);
             }
-            (Ok(_), CaptureKind::Graph) => {}
+            (Ok(_), _) => {}
             (Err(error), _) => {
                 window.warn(&error.to_string());
             }

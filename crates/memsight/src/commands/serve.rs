@@ -32,6 +32,7 @@ pub(crate) fn run(args: &ServeArgs, paint: Paint) -> Result<ExitCode, Failure> {
         token: args.token.as_deref(),
         watch: Config { targets, all_go: args.all_go, every: args.every, graphs: args.graph },
         may_take_heaps: args.allow_snapshots,
+        may_take_traces: args.allow_traces,
     })?;
     for warning in service.store.warnings() {
         eprintln!("memsight: {warning}");

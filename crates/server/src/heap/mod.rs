@@ -6,7 +6,6 @@
 //! of the command line.
 
 mod diff;
-mod files;
 mod goroutines;
 mod graphs;
 mod node;
@@ -22,9 +21,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use diff::diff;
-pub use files::{HeapFiles, HeapFilesError};
 pub(crate) use goroutines::goroutines;
-pub(crate) use graphs::{download, file_of, list, take, upload};
+pub(crate) use graphs::{list, take, upload};
 pub(crate) use object::{find, object, why};
 pub(crate) use tables::{one_type, roots, summary, types};
 pub(crate) use tree::{dominators, treemap};

@@ -20,8 +20,8 @@ use axum::http::StatusCode;
 use model::{Bytes, CaptureId, CaptureKind, HeapGraph};
 use store::Store;
 
-use super::files::{HeapFiles, HeapFilesError};
 use crate::error::ApiError;
+use crate::files::{FilesError, HeapFiles};
 
 const KEPT: usize = 2;
 const KEEP: Duration = Duration::from_secs(300);
@@ -119,8 +119,8 @@ impl Worker {
     }
 }
 
-fn too_large(bytes: u64) -> HeapFilesError {
-    HeapFilesError {
+fn too_large(bytes: u64) -> FilesError {
+    FilesError {
         message: format!(
             "the graph needs {} of memory, more than the {} that are allowed",
             Bytes(bytes),
@@ -246,8 +246,7 @@ impl Heaps {
 pub(super) fn graph_path(store: &Store, id: i64) -> Result<PathBuf, ApiError> {
     let capture = store.capture(CaptureId(id))?;
     if capture.kind != CaptureKind::Graph {
-        let error = format!("capture {id} is a {} profile", capture.kind.as_str());
-        return Err(ApiError::bad(error, "its pages are those of profiles: /capture/ID"));
+        return Err(ApiError::other_kind(&capture));
     }
     Ok(store.capture_path(capture.id)?)
 }
@@ -264,7 +263,7 @@ mod tests {
     use model::{HeapGraph, Target, TargetSpec, Timestamp};
     use store::{NewCapture, Options, Store};
 
-    use super::{CaptureKind, HeapFiles, HeapFilesError, Heaps};
+    use super::{CaptureKind, FilesError, HeapFiles, Heaps};
 
     /// Files that all hold an empty heap, but for those that say what is wrong with them.
     #[derive(Default)]
@@ -275,11 +274,11 @@ mod tests {
             &self,
             path: &Path,
             work: &mut dyn FnMut(&HeapGraph<'_>),
-        ) -> Result<(), HeapFilesError> {
+        ) -> Result<(), FilesError> {
             self.0.fetch_add(1, Ordering::Relaxed);
             let text = std::fs::read_to_string(path).unwrap();
             if text.starts_with("bad") {
-                return Err(HeapFilesError { message: text, next: String::new() });
+                return Err(FilesError { message: text, next: String::new() });
             }
             work(&HeapGraph { edges: Edges::empty(), ..HeapGraph::default() });
             Ok(())
@@ -289,8 +288,8 @@ mod tests {
             &self,
             _: &TargetSpec,
             _: &mut dyn FnMut(&HeapGraph<'_>, &dyn Fn() -> u64),
-        ) -> Result<(), HeapFilesError> {
-            Err(HeapFilesError { message: String::new(), next: String::new() })
+        ) -> Result<(), FilesError> {
+            Err(FilesError { message: String::new(), next: String::new() })
         }
     }
 
@@ -300,9 +299,10 @@ mod tests {
         let target = Target { spec, name, pid: Some(1), labels: BTreeMap::new() };
         let target = store.put_target(&target, Timestamp(0)).unwrap();
         let put = |(time, text): (usize, &&str)| {
-            let mut begun = store.begin_graph(target, Timestamp(time as i64)).unwrap();
+            let mut begun =
+                store.begin_file(target, CaptureKind::Graph, Timestamp(time as i64)).unwrap();
             begun.write_all(text.as_bytes()).unwrap();
-            store.put_graph(begun, "manual", 0).unwrap().id.0
+            store.put_file(begun, "manual", 0).unwrap().id.0
         };
         let ids = files.iter().enumerate().map(put).collect();
         (store, ids)
@@ -349,6 +349,6 @@ mod tests {
         let profile = store.put_capture(&new).unwrap().id.0;
         let heaps = Heaps::new(Arc::new(Empty::default()), false);
         let error = heaps.ask(&store, profile, |_| Ok(())).unwrap_err();
-        assert!(format!("{error:?}").contains("is a heap profile"));
+        assert!(format!("{error:?}").contains("of another kind: heap"));
     }
 }

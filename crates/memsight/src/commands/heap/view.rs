@@ -2,26 +2,18 @@
 //! the server. A snapshot file stays where it is; heaps of other kinds are written into the
 //! store, so they take its space meanwhile.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::Context;
 use decode::heapfile;
-use model::{Capture, Target, TargetId, TargetSpec};
+use model::{Capture, CaptureKind, TargetId};
 
 use super::source::Heap;
 use crate::args::heap::{SourceArgs, ViewArgs};
 use crate::failure::Failure;
-use crate::pprof::browser;
-use crate::service::{Options, Service};
-use crate::temporary::TemporaryStore;
-
-/// Longer than anybody looks at a heap.
-const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
+use crate::service::Service;
+use crate::viewer::{Viewer, file_name};
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(args: &ViewArgs) -> Result<ExitCode, Failure> {
@@ -32,44 +24,18 @@ pub(crate) fn run(args: &ViewArgs) -> Result<ExitCode, Failure> {
         Ok::<_, Failure>((Heap::open(&source)?, source.source))
     });
     let base = base.transpose()?;
-    let dir = TemporaryStore::create().context("cannot create a folder for the server")?;
-    let service = Service::start(&Options {
-        store: &dir.0,
-        store_options: store::Options { repair: false, keep: KEEP, keep_bytes: u64::MAX >> 1 },
-        listen: &args.listen,
-        token: None,
-        watch: agent::Config { targets: Vec::new(), all_go: false, every: KEEP, graphs: false },
-        may_take_heaps: false,
-    })?;
-    let target = target(&service, &args.heap.source)?;
-    let base = base.map(|(heap, source)| put(&service, target, &heap, &source, "base"));
+    let viewer = Viewer::start(&args.listen)?;
+    let target = viewer.target(&file_name(&args.heap.source))?;
+    let service = &viewer.service;
+    let base = base.map(|(heap, source)| put(service, target, &heap, &source, "base"));
     let base = base.transpose()?;
-    let id = put(&service, target, &shown, &args.heap.source, "view")?.id.0;
+    let id = put(service, target, &shown, &args.heap.source, "view")?.id.0;
     drop(shown);
     let query = base.map(|base| format!("?base={}", base.id.0)).unwrap_or_default();
-    let url = format!("{}/heap/{id}{query}", service.url);
     // While the browser starts.
     let (heaps, store) = (Arc::clone(&service.heaps), Arc::clone(&service.store));
     std::thread::spawn(move || heaps.warm(&store, id));
-    eprintln!("Serving web UI on {url}");
-    let is_wanted = !args.no_browser
-        && ["BROWSER", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
-    // It runs on by itself; without a screen nothing is started.
-    let _ = is_wanted.then(|| browser::start(&browser::names(), url.as_ref()));
-    let signalled = service.signalled();
-    while !signalled.load(Ordering::Relaxed) {
-        let _ = service.events.recv_timeout(Duration::from_millis(250));
-    }
-    service.stop()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn target(service: &Service, source: &str) -> Result<TargetId, Failure> {
-    let name = Path::new(source).file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_else(|| source.to_owned());
-    let spec = TargetSpec::Name(name.clone());
-    let target = Target { spec, name, pid: None, labels: BTreeMap::new() };
-    Ok(service.store.put_target(&target, capture::now())?)
+    viewer.serve(&format!("/heap/{id}{query}"), args.no_browser)
 }
 
 fn put(
@@ -82,11 +48,11 @@ fn put(
     let store = &service.store;
     if let Heap::Mapped { .. } = heap {
         let file = std::fs::canonicalize(source).with_context(|| source.to_owned())?;
-        return Ok(store.link_graph(target, capture::now(), reason, &file)?);
+        return Ok(store.link_file(target, CaptureKind::Graph, capture::now(), reason, &file)?);
     }
     heap.with(|graph| {
-        let mut begun = store.begin_graph(target, capture::now())?;
+        let mut begun = store.begin_file(target, CaptureKind::Graph, capture::now())?;
         heapfile::write(graph, &mut begun).context("cannot write the heap for the server")?;
-        Ok(store.put_graph(begun, reason, 0)?)
+        Ok(store.put_file(begun, reason, 0)?)
     })
 }

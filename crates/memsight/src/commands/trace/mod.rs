@@ -4,6 +4,7 @@ mod gc;
 mod goroutines;
 mod profile;
 mod summary;
+mod view;
 
 use std::io::Read;
 use std::path::Path;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: &TraceCommand, paint: Paint) -> Result<ExitCode, Fail
         TraceCommand::Gc(args) => gc::run(args, paint),
         TraceCommand::Goroutines(args) => goroutines::run(args, paint),
         TraceCommand::Profile(args) => profile::run(args),
+        TraceCommand::View(args) => view::run(args),
     }
 }
 
