@@ -9,8 +9,10 @@ pub mod goroutines;
 mod intern;
 pub mod profile;
 pub mod summary;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod utilization;
 
 use model::trace::{Event, Tables};
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use regex::Regex;
 
 /// The first steps.
 pub(crate) const EXAMPLES: &str = "\
@@ -11,6 +12,8 @@ Examples:
   memsight trace summary shop.trace              how much of what
   memsight trace gc shop.trace                   collections: pauses, assists, heap and goal
   memsight trace goroutines shop.trace           running, ready, blocked, by function
+  memsight trace mmu shop.trace                  what the collector leaves to the program
+  memsight trace tasks shop.trace --type order   user tasks: durations, and each one's regions and logs
   memsight trace profile shop.trace --kind sync -o sync.pb.gz
   memsight trace view shop.trace                 a timeline in the browser
 
@@ -25,6 +28,10 @@ pub(crate) enum TraceCommand {
     Gc(TraceArgs),
     /// What goroutines spent their time on, by the function they start with.
     Goroutines(TraceGoroutinesArgs),
+    /// Which share of the Ps the collector leaves to the program, in windows of any length.
+    Mmu(TraceMmuArgs),
+    /// The program's tasks, regions and messages: how many, and how long they took.
+    Tasks(TraceTasksArgs),
     /// Writes where goroutines wait as a profile for pprof.
     Profile(TraceProfileArgs),
     /// Opens the trace in memsight's own pages: a timeline to zoom, and all of the above.
@@ -49,6 +56,59 @@ pub(crate) struct TraceGoroutinesArgs {
     #[command(flatten)]
     pub trace: TraceArgs,
     /// How many functions; 0 for all.
+    #[arg(short, long, default_value_t = 20)]
+    pub n: usize,
+}
+
+/// Arguments of `trace mmu`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceMmuArgs {
+    /// The trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// Prints the curve as CSV.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// What takes Ps from the program.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "stw,background,assist,sweep")]
+    pub flags: Vec<UtilizationFlag>,
+    /// Looks at each P by itself.
+    #[arg(long)]
+    pub per_proc: bool,
+    /// The length of the worst windows to show.
+    #[arg(long, value_name = "DURATION", value_parser = parse_nanos, default_value = "10ms")]
+    pub window: u64,
+    /// How many of them.
+    #[arg(short, long, default_value_t = 5)]
+    pub n: usize,
+}
+
+/// What the collector does, named as on the page of `go tool trace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UtilizationFlag {
+    /// Stops of the world.
+    Stw,
+    /// Workers, but for those on Ps with nothing else to do.
+    Background,
+    /// Goroutines that help marking.
+    Assist,
+    /// Goroutines that sweep.
+    Sweep,
+}
+
+/// Arguments of `trace tasks`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceTasksArgs {
+    /// The trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// Shows one task: its tasks, regions and messages.
+    #[arg(long, value_name = "ID", conflicts_with = "types")]
+    pub task: Option<u64>,
+    /// Shows the tasks whose type matches.
+    #[arg(long = "type", value_name = "REGEX", id = "types")]
+    pub types: Option<Regex>,
+    /// How many of them; 0 for all.
     #[arg(short, long, default_value_t = 20)]
     pub n: usize,
 }
@@ -92,4 +152,38 @@ pub(crate) enum WaitKind {
     Syscall,
     /// A P, when ready to run.
     Sched,
+}
+
+/// Nanoseconds of `1.5s`, `10ms`, `250us` or `40ns`; a bare number is seconds.
+fn parse_nanos(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ns" => Some(1.0),
+        "us" | "µs" => Some(1e3),
+        "ms" => Some(1e6),
+        "s" | "" => Some(1e9),
+        "m" => Some(60e9),
+        _ => None,
+    };
+    let nanos = scale.zip(number.parse::<f64>().ok()).map(|(scale, number)| scale * number);
+    match nanos {
+        Some(nanos) if nanos < 1e18 => Ok(nanos.round() as u64),
+        _ => Err("expected a duration such as 1.5s, 10ms or 250us".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_nanos;
+
+    #[test]
+    fn short_durations_parse() {
+        let all = ["0", "1.5s", "10ms", "0.5us", "40ns", "2"].map(parse_nanos);
+        let nanos = [0, 1_500_000_000, 10_000_000, 500, 40, 2_000_000_000];
+        assert_eq!(all, nanos.map(Ok));
+        for bad in ["", "s", "5x", "-1s", "1.2.3s", "9999999999999s"] {
+            assert!(parse_nanos(bad).is_err(), "{bad}");
+        }
+    }
 }

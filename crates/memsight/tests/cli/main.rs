@@ -17,6 +17,8 @@ mod retained;
 mod serve;
 mod support;
 mod trace;
+mod trace_mmu;
+mod trace_tasks;
 
 #[path = "../../../../fixtures/toolchains.rs"]
 mod toolchains;

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::support::{fails, memsight, stdout};
+use crate::toolchains::toolchains;
 
 /// A recorded trace, and what the runtime said meanwhile.
 struct Recorded {
@@ -16,7 +17,7 @@ struct Recorded {
     gctrace: String,
 }
 
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
@@ -24,7 +25,7 @@ fn go_tests() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../decode/tests/gotrace"))
 }
 
-fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.env("GOFLAGS", "").env("GOTOOLCHAIN", "local").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
@@ -124,8 +125,32 @@ fn collections_are_those_of_gctrace() {
     assert!(stopped < said * 2.0 + 50.0, "{stopped}, gctrace: {said}");
 }
 
-/// Go's own reader of traces; see decode's tests.
-fn oracle() -> Option<&'static Path> {
+/// Traces of decode's generator by each toolchain, with its name; recorded once.
+pub(crate) fn recordings() -> &'static [(String, PathBuf)] {
+    static RECORDINGS: OnceLock<Vec<(String, PathBuf)>> = OnceLock::new();
+    RECORDINGS.get_or_init(|| {
+        let mut found = Vec::new();
+        for (name, go) in toolchains() {
+            if Command::new(&go).arg("version").output().is_err() {
+                println!("skipped: there is no Go toolchain in PATH");
+                continue;
+            }
+            let (program, file) =
+                (scratch(&format!("generator-{name}")), scratch(&format!("{name}.trace")));
+            let mut build = Command::new(&go);
+            build.current_dir(go_tests().join("generator")).args(["build", "-o"]).arg(&program);
+            run(build.arg("."));
+            let debug = "traceadvanceperiod=50000000";
+            run(Command::new(&program).arg(&file).arg("8000").env("GODEBUG", debug));
+            found.push((name, file));
+        }
+        found
+    })
+}
+
+/// Go's own reader of traces, with three faults of its curve of mutator utilization mended; see
+/// decode's tests, and analyze's `trace::utilization`.
+pub(crate) fn oracle() -> Option<&'static Path> {
     static ORACLE: OnceLock<Option<PathBuf>> = OnceLock::new();
     ORACLE.get_or_init(build_oracle).as_deref()
 }
@@ -137,11 +162,34 @@ fn build_oracle() -> Option<PathBuf> {
         println!("skipped: the Go in PATH has no reader of all traces");
         return None;
     }
+    let curve = sources.join("internal/trace/gc.go");
+    let mut text = std::fs::read_to_string(&curve).unwrap();
+    // A worker that stops no longer works, stops before the number of Ps count, and the
+    // distribution is not left out.
+    let stopped = "// Stopped running while doing GC things.\n";
+    let beforehand = "// something else being emitted beforehand.\n";
+    let stops = "if ev.Kind() == EventRangeBegin && handleSTW(ev.Range()) { stw++ }
+        if ev.Kind() == EventRangeEnd && handleSTW(ev.Range()) { stw-- }\n";
+    for (old, new) in [
+        (stopped, format!("{stopped}delete(bgMark, g)\n")),
+        (beforehand, format!("{beforehand}{stops}")),
+        ("mud: new(mud)}", "mud: new(mud), nWorst: 1}".to_owned()),
+    ] {
+        assert_eq!(text.matches(old).count(), 1, "{old:?} in {}", curve.display());
+        text = text.replace(old, &new);
+    }
     let (overlay, program) = (scratch("cli-oracle.json"), scratch("cli-oracle"));
-    let (place, source) =
-        (sources.join("cmd/traceoracle/main.go"), go_tests().join("oracle/main.go"));
-    let (place, source) = (place.display().to_string(), source.display().to_string());
-    std::fs::write(&overlay, format!("{{\"Replace\": {{{place:?}: {source:?}}}}}")).unwrap();
+    let mended = scratch("cli-oracle-gc.go");
+    std::fs::write(&mended, text).unwrap();
+    let files = [
+        (sources.join("cmd/traceoracle/main.go"), go_tests().join("oracle/main.go")),
+        (curve, mended),
+    ];
+    let pairs = files.map(|(place, source)| {
+        let (place, source) = (place.display().to_string(), source.display().to_string());
+        format!("{place:?}: {source:?}")
+    });
+    std::fs::write(&overlay, format!("{{\"Replace\": {{{}}}}}", pairs.join(", "))).unwrap();
     let mut go = Command::new("go");
     go.args(["build", "-overlay"]).arg(&overlay).arg("-o").arg(&program);
     run(go.arg("cmd/traceoracle"));

@@ -3,6 +3,8 @@
 pub mod collections;
 pub mod goroutines;
 pub mod summary;
+pub mod tasks;
+pub mod utilization;
 
 use analyze::trace::Durations;
 use serde_json::{Value, json};

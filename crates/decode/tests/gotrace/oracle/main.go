@@ -1,7 +1,8 @@
 // Prints every event that Go's own trace reader gives, a line each, for comparison; with
-// -summary what its summarizer says of goroutines, by function.
+// -summary what its summarizer says of goroutines, by function; with -tasks what it says of
+// tasks and regions; with -mmu its functions of mutator utilization, and their curve.
 //
-//	traceoracle [-summary] FILE
+//	traceoracle [-summary | -tasks | -mmu FLAGS WINDOW,WINDOW...] FILE
 //
 // internal/trace cannot be imported from outside Go, so this is built as a command of Go's
 // own module: `go build -overlay`, see ../oracle.rs.
@@ -15,11 +16,16 @@ import (
 	"internal/trace"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 )
 
 func main() {
-	isSummary := len(os.Args) > 2 && os.Args[1] == "-summary"
+	mode := ""
+	if len(os.Args) > 2 {
+		mode = os.Args[1]
+	}
 	file, err := os.Open(os.Args[len(os.Args)-1])
 	if err != nil {
 		panic(err)
@@ -31,8 +37,15 @@ func main() {
 		fmt.Fprintln(out, "ERROR", err)
 		return
 	}
-	if isSummary {
+	switch mode {
+	case "-summary":
 		summarize(out, reader)
+		return
+	case "-tasks":
+		tasks(out, reader)
+		return
+	case "-mmu":
+		utilization(out, reader)
 		return
 	}
 	for {
@@ -129,20 +142,40 @@ type group struct {
 	Blocked                                               map[string]int64
 }
 
-func summarize(out io.Writer, reader *trace.Reader) {
-	summarizer := trace.NewSummarizer()
+// encode prints JSON.
+func encode(out io.Writer, value any) {
+	if err := json.NewEncoder(out).Encode(value); err != nil {
+		panic(err)
+	}
+}
+
+// all reads the events.
+func all(reader *trace.Reader) []trace.Event {
+	var events []trace.Event
 	for {
 		event, err := reader.ReadEvent()
 		if err == io.EOF {
-			break
+			return events
 		}
 		if err != nil {
 			panic(err)
 		}
-		summarizer.Event(&event)
+		events = append(events, event)
 	}
+}
+
+func summary(reader *trace.Reader) ([]trace.Event, *trace.Summary) {
+	events, summarizer := all(reader), trace.NewSummarizer()
+	for at := range events {
+		summarizer.Event(&events[at])
+	}
+	return events, summarizer.Finalize()
+}
+
+func summarize(out io.Writer, reader *trace.Reader) {
 	groups := make(map[string]*group)
-	for _, goroutine := range summarizer.Finalize().Goroutines {
+	_, all := summary(reader)
+	for _, goroutine := range all.Goroutines {
 		of := groups[goroutine.Name]
 		if of == nil {
 			of = &group{Blocked: make(map[string]int64)}
@@ -158,7 +191,92 @@ func summarize(out io.Writer, reader *trace.Reader) {
 			of.Blocked[reason] += int64(spent)
 		}
 	}
-	if err := json.NewEncoder(out).Encode(groups); err != nil {
+	encode(out, groups)
+}
+
+// task is a task of the program, in nanoseconds from the first event; -1 for what is unknown.
+type task struct {
+	Name               string
+	Parent, Begin, End int64
+	Children           []int64
+	Goroutines         []int64
+	Regions            int
+	Logs               []string
+}
+
+func tasks(out io.Writer, reader *trace.Reader) {
+	events, summary := summary(reader)
+	since := func(event *trace.Event) int64 {
+		if event == nil {
+			return -1
+		}
+		return int64(event.Time() - events[0].Time())
+	}
+	tasks := make(map[string]task)
+	for id, of := range summary.Tasks {
+		one := task{Name: of.Name, Parent: -1, Begin: since(of.Start), End: since(of.End), Regions: len(of.Regions)}
+		if of.Parent != nil {
+			one.Parent = int64(of.Parent.ID)
+		}
+		for _, child := range of.Children {
+			one.Children = append(one.Children, int64(child.ID))
+		}
+		for goroutine := range of.Goroutines {
+			one.Goroutines = append(one.Goroutines, int64(goroutine))
+		}
+		for _, log := range of.Logs {
+			one.Logs = append(one.Logs, log.Log().Category+": "+log.Log().Message)
+		}
+		tasks[fmt.Sprint(id)] = one
+	}
+	// Nanoseconds by type and outermost function; -1 for those that are cut. What a goroutine
+	// inherits from its creator has no name.
+	regions := make(map[string][]int64)
+	for _, goroutine := range summary.Goroutines {
+		for _, region := range goroutine.Regions {
+			if region.Name == "" {
+				continue
+			}
+			key, took := region.Name+"|", int64(-1)
+			if region.Start != nil {
+				var outermost trace.StackFrame
+				for frame := range region.Start.Stack().Frames() {
+					outermost = frame
+				}
+				key += outermost.Func
+				if region.End != nil {
+					took = int64(region.End.Time() - region.Start.Time())
+				}
+			}
+			regions[key] = append(regions[key], took)
+		}
+	}
+	encode(out, map[string]any{"Tasks": tasks, "Regions": regions})
+}
+
+// window is what the curve says of windows of one length.
+type window struct {
+	Minimum   float64
+	Quantiles []float64
+	Worst     []trace.UtilWindow
+}
+
+func utilization(out io.Writer, reader *trace.Reader) {
+	flags, err := strconv.Atoi(os.Args[2])
+	if err != nil {
 		panic(err)
 	}
+	events := all(reader)
+	series := trace.MutatorUtilizationV2(events, trace.UtilFlags(flags))
+	curve := trace.NewMMUCurve(series)
+	windows := make(map[string]window)
+	for _, text := range strings.Split(os.Args[3], ",") {
+		nanos, err := strconv.Atoi(text)
+		if err != nil {
+			panic(err)
+		}
+		length := time.Duration(nanos)
+		windows[text] = window{curve.MMU(length), curve.MUD(length, []float64{.001, .01, .05}), curve.Examples(length, 1)}
+	}
+	encode(out, map[string]any{"Start": int64(events[0].Time()), "Series": series, "Windows": windows})
 }

@@ -2,9 +2,11 @@
 
 mod gc;
 mod goroutines;
+mod mmu;
 mod profile;
 mod summary;
 mod view;
+mod tasks;
 
 use std::io::Read;
 use std::path::Path;
@@ -25,6 +27,8 @@ pub(crate) fn run(command: &TraceCommand, paint: Paint) -> Result<ExitCode, Fail
         TraceCommand::Summary(args) => summary::run(args, paint),
         TraceCommand::Gc(args) => gc::run(args, paint),
         TraceCommand::Goroutines(args) => goroutines::run(args, paint),
+        TraceCommand::Mmu(args) => mmu::run(args, paint),
+        TraceCommand::Tasks(args) => tasks::run(args, paint),
         TraceCommand::Profile(args) => profile::run(args),
         TraceCommand::View(args) => view::run(args),
     }
@@ -35,6 +39,15 @@ struct Done {
     version: u32,
     /// Why it was not read to its end.
     warning: Option<String>,
+}
+
+impl Done {
+    /// Tells the warning where the output has no place for it.
+    fn warn(&self) {
+        if let Some(warning) = &self.warning {
+            eprintln!("memsight: warning: {warning}");
+        }
+    }
 }
 
 /// Feeds all events of a trace to an analysis.

@@ -19,9 +19,7 @@ pub(crate) fn run(args: &TraceProfileArgs) -> Result<ExitCode, Failure> {
         WaitKind::Sched => Wait::Scheduler,
     });
     let done = analyze(&args.file, &mut profiler)?;
-    if let Some(warning) = &done.warning {
-        eprintln!("memsight: warning: {warning}");
-    }
+    done.warn();
     let bytes = decode::pprof::write(&profiler.finish());
     match &args.output {
         Some(output) => {
