@@ -36,6 +36,22 @@ impl std::fmt::Display for GoVersion {
     }
 }
 
+/// Bytes of the slots of each size class (`runtime.class_to_size`): alike in Go 1.21 to 1.27.
+/// Class 0 has no slots; its objects have spans of their own.
+pub const CLASS_SIZES: [u64; 68] = [
+    0, 8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320,
+    352, 384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792,
+    2048, 2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
+    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
+    32768,
+];
+
+/// The size class that holds `bytes`; `None` beyond 32 KiB.
+pub fn class_size(bytes: u64) -> Option<u64> {
+    let index = CLASS_SIZES.partition_point(|size| *size < bytes);
+    CLASS_SIZES.get(index).copied()
+}
+
 /// A resolved call frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame {

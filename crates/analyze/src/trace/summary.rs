@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ahash::{AHashMap, AHashSet};
 use model::trace::{
-    Event, GoId, GoState, GoTransition, Metric, ProcId, Range, Tables, ThreadId, Time, What,
+    Event, GoId, GoState, GoTransition, Metric, ObjectEvent, ProcId, Range, Tables, ThreadId, Time,
+    What,
 };
 
 use super::{Analysis, Durations};
@@ -101,13 +102,12 @@ impl Summarizer {
         }
     }
 
-    /// Spans and stacks have numbers of their own.
-    fn object(&mut self, code: u8) {
+    fn object(&mut self, event: Option<ObjectEvent>) {
         let objects = self.summary.objects.get_or_insert_default();
-        match code {
-            131 => objects.before += 1,
-            132 => objects.allocated += 1,
-            133 => objects.freed += 1,
+        match event {
+            Some(ObjectEvent::Existed { .. }) => objects.before += 1,
+            Some(ObjectEvent::Alloc { .. }) => objects.allocated += 1,
+            Some(ObjectEvent::Free { .. }) => objects.freed += 1,
             _ => {}
         }
     }
@@ -156,7 +156,9 @@ impl Analysis for Summarizer {
             What::RangeEnd(Range::StopTheWorld { reason }) => {
                 self.stop_ends(event, tables.text(*reason).into_owned());
             }
-            What::Experiment { code, .. } => self.object(*code),
+            What::Experiment { code, arguments } => {
+                self.object(ObjectEvent::of(*code, *arguments));
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 //! part: the pointers of garbage may lead to memory that was used anew.
 
 use ahash::AHashMap;
+use model::go::class_size;
 use model::heap::{Edges, Fill, FillKind, ObjectId, RootPointer, TypeId};
 
 use super::bounds::Room;
@@ -17,7 +18,6 @@ use super::pointers::{Pointers, each_masked};
 use super::spans::{Found, Span, SpanTable};
 use super::typetable::{MapPart, Part, Shape, Source, TypeTable, What};
 use crate::bytes::Bytes;
-use crate::goruntime::class_size;
 
 /// Spreads types.
 pub(super) struct Typing<'a, 'm, 'p, 't, 's> {

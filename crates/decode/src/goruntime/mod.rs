@@ -17,7 +17,7 @@ pub use locate::Variables;
 pub use memory::{BlockCache, Memory, MemoryError};
 
 pub(crate) use goroutines::state as goroutine_state;
-pub(crate) use layout::{Layout as RuntimeLayout, class_size, wait_reason};
+pub(crate) use layout::{Layout as RuntimeLayout, wait_reason};
 
 use model::{Addr, GoVersion};
 

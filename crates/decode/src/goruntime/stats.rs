@@ -5,9 +5,10 @@
 //! is the total) and runtime/mgcpacer.go. The parts are read at slightly different
 //! times, so figures may be off by what the program allocates in microseconds.
 
+use model::go::CLASS_SIZES;
 use model::{Addr, RuntimeMemory, Timestamp};
 
-use super::layout::{CLASS_SIZES, Layout};
+use super::layout::Layout;
 use super::memory::Memory;
 use super::{Process, RuntimeError};
 use crate::bytes::Bytes;

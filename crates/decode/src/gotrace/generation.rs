@@ -12,7 +12,7 @@ use super::batch::{self, Batch};
 use super::error::GoTraceError;
 use super::spec;
 use super::wire::{Place, Unread};
-use super::{Experimental, MARKED_ENDS};
+use super::{Experimental, MARKED_ENDS, objects};
 
 /// The runtime's limits.
 const STRING_BYTES_MAX: u64 = 1 << 10;
@@ -178,7 +178,10 @@ impl<'a> Generation<'a> {
             let bytes = data.take(data.len()).unwrap_or_default();
             let (experiment, thread) = (batch.experiment, batch.thread);
             self.experiments.push(Experimental { experiment, thread, bytes });
-            Ok(())
+            match experiment {
+                objects::EXPERIMENT => objects::read(batch.data, &mut self.tables),
+                _ => Ok(()),
+            }
         } else if batch.is(spec::END_OF_GENERATION) {
             let what = "a batch of events ends a generation";
             Err(GoTraceError::damaged(batch.data.offset(), what))
@@ -376,7 +379,7 @@ fn expect(data: &mut Place<'_>, kind: u8, what: &str) -> Result<(), GoTraceError
     }
 }
 
-fn number(data: &mut Place<'_>) -> Result<u64, GoTraceError> {
+pub(super) fn number(data: &mut Place<'_>) -> Result<u64, GoTraceError> {
     let offset = data.offset();
     data.number().map_err(|unread| {
         let what = match unread {

@@ -13,6 +13,7 @@ mod batch;
 mod error;
 mod frontier;
 mod generation;
+mod objects;
 mod order;
 mod reader;
 mod spec;

@@ -6,6 +6,7 @@ mod encode;
 mod go;
 mod goldens;
 mod lines;
+mod objects;
 mod streams;
 
 #[path = "../../../../fixtures/toolchains.rs"]

@@ -4,8 +4,10 @@
 //! has what they mean. Words are those of Go's trace package: an M is a thread, a P the right
 //! to run Go code, a G a goroutine.
 
+mod objects;
 mod tables;
 
+pub use objects::{HeapInfo, ObjectEvent, ObjectType, ObjectTypeId, SpanClass};
 pub use tables::{Duplicate, FrameId, StackFrame, Tables};
 
 /// Nanoseconds of the clock of the trace. Only differences mean something.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use ahash::AHashMap;
 
-use super::{StackId, StringId};
+use super::{HeapInfo, ObjectType, ObjectTypeId, StackId, StringId};
 
 /// Index of a frame in [`Tables`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +34,7 @@ pub enum Duplicate {
     Stack(StackId),
 }
 
-/// Strings and stacks by their ids.
+/// Strings, stacks and types of objects by their ids.
 #[derive(Clone, Debug, Default)]
 pub struct Tables<'a> {
     strings: Vec<(u64, &'a [u8])>,
@@ -42,6 +42,8 @@ pub struct Tables<'a> {
     stack_frames: Vec<FrameId>,
     frames: Vec<StackFrame>,
     frame_of_pc: AHashMap<u64, FrameId>,
+    types: Vec<(u64, ObjectType<'a>)>,
+    heap: Option<HeapInfo>,
 }
 
 impl<'a> Tables<'a> {
@@ -68,6 +70,16 @@ impl<'a> Tables<'a> {
         true
     }
 
+    /// Adds a type of objects. Of types with one id the first one counts.
+    pub fn add_type(&mut self, id: ObjectTypeId, of: ObjectType<'a>) {
+        self.types.push((id.0, of));
+    }
+
+    /// Sets the units of events about objects.
+    pub fn set_heap(&mut self, heap: HeapInfo) {
+        self.heap = Some(heap);
+    }
+
     /// Of stacks with the same id, drops all but the last one.
     pub fn keep_last(&mut self) {
         self.stacks.reverse();
@@ -84,6 +96,8 @@ impl<'a> Tables<'a> {
         // Written in this order, but for the entries of several buffers.
         self.strings.sort_by_key(|entry| entry.0);
         self.stacks.sort_by_key(|entry| entry.0);
+        self.types.sort_by_key(|entry| entry.0);
+        self.types.dedup_by_key(|entry| entry.0);
         if let Some(id) = doubled(&self.strings) {
             return Err(Duplicate::String(StringId(id)));
         }
@@ -127,6 +141,16 @@ impl<'a> Tables<'a> {
     /// A frame.
     pub fn frame(&self, id: FrameId) -> Option<StackFrame> {
         self.frames.get(id.0 as usize).copied()
+    }
+
+    /// The type of objects with this id.
+    pub fn object_type(&self, id: ObjectTypeId) -> Option<ObjectType<'a>> {
+        find(&self.types, id.0).copied()
+    }
+
+    /// Units of events about objects, in the part of the trace that tells them: the first.
+    pub fn heap(&self) -> Option<HeapInfo> {
+        self.heap
     }
 
     /// All different frames.
