@@ -2,6 +2,7 @@
 
 pub(crate) mod gctrace;
 pub(crate) mod heap;
+pub(crate) mod lifetimes;
 pub(crate) mod trace;
 
 use std::path::PathBuf;

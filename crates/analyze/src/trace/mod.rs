@@ -7,6 +7,7 @@
 pub mod collections;
 pub mod goroutines;
 mod intern;
+pub mod lifetimes;
 pub mod profile;
 pub mod summary;
 pub mod tasks;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use regex::Regex;
 
+use super::lifetimes;
+
 /// The first steps.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +34,9 @@ pub(crate) enum TraceCommand {
     Mmu(TraceMmuArgs),
     /// The program's tasks, regions and messages: how many, and how long they took.
     Tasks(TraceTasksArgs),
+    /// How long objects live, by type: short-lived garbage, and what survives collections.
+    #[command(after_help = lifetimes::EXAMPLES)]
+    Lifetimes(lifetimes::LifetimesArgs),
     /// Writes where goroutines wait as a profile for pprof.
     Profile(TraceProfileArgs),
     /// Opens the trace in memsight's own pages: a timeline to zoom, and all of the above.

@@ -5,6 +5,7 @@ mod foreign;
 mod gctrace;
 mod heap;
 mod heap_pages;
+mod lifetimes;
 mod namespaces;
 mod outputs;
 mod pages;

@@ -2,6 +2,7 @@
 
 pub mod collections;
 pub mod goroutines;
+pub mod lifetimes;
 pub mod summary;
 pub mod tasks;
 pub mod utilization;

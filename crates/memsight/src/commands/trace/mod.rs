@@ -3,6 +3,7 @@
 mod gc;
 mod goroutines;
 mod mmu;
+mod lifetimes;
 mod profile;
 mod summary;
 mod view;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: &TraceCommand, paint: Paint) -> Result<ExitCode, Fail
         TraceCommand::Goroutines(args) => goroutines::run(args, paint),
         TraceCommand::Mmu(args) => mmu::run(args, paint),
         TraceCommand::Tasks(args) => tasks::run(args, paint),
+        TraceCommand::Lifetimes(args) => lifetimes::run(args, paint),
         TraceCommand::Profile(args) => profile::run(args),
         TraceCommand::View(args) => view::run(args),
     }

@@ -1,0 +1,188 @@
+//! `memsight trace lifetimes` against what the runtime itself counts, on objects whose
+//! lifetimes are planted, by every toolchain that records them (Go 1.23 and later).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use analyze::trace::Analysis;
+use analyze::trace::lifetimes::{Options, Totals, Tracker};
+use decode::gotrace::Reader;
+use model::trace::{Range, What};
+use serde_json::Value;
+
+use crate::support::{fails, stdout};
+use crate::toolchains;
+
+/// What tests/lifetimes was built with, and where it is.
+pub(crate) struct Built {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    /// It is of Go 1.21 or 1.22.
+    pub(crate) is_old: bool,
+}
+
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// The program, built once by each toolchain.
+pub(crate) fn programs() -> &'static [Built] {
+    static PROGRAMS: OnceLock<Vec<Built>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        if Command::new("go").arg("version").output().is_err() {
+            println!("skipped: there is no Go toolchain in PATH");
+            return Vec::new();
+        }
+        toolchains::toolchains().iter().map(|(name, go)| build(name, go)).collect()
+    })
+}
+
+fn build(name: &str, go: &Path) -> Built {
+    let program = scratch(&format!("lifetimes-{name}"));
+    let mut build = Command::new(go);
+    build.args(["build", "-o"]).arg(&program).arg(".");
+    build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lifetimes"));
+    build.env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
+    let output = build.output().unwrap();
+    assert!(output.status.success(), "Go {name}: {}", String::from_utf8_lossy(&output.stderr));
+    let is_old = ["1.21", "1.22"].iter().any(|old| name.starts_with(old));
+    Built { name: name.to_owned(), program, is_old }
+}
+
+/// Records a trace; what the program printed.
+fn record(built: &Built, trace: &Path) -> String {
+    let mut run = Command::new(&built.program);
+    let output = run.arg(trace).env("GODEBUG", "traceallocfree=1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The numbers that the program printed behind a word.
+fn said(text: &str, word: &str) -> Vec<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+    line.unwrap().split(' ').map(|number| number.parse().unwrap()).collect()
+}
+
+/// The counts at the two moments when the program read its own.
+fn totals(trace: &Path) -> Vec<Totals> {
+    let bytes = std::fs::read(trace).unwrap();
+    let mut reader = Reader::new(&bytes).unwrap();
+    let mut tracker = Tracker::new(Options::default(), None);
+    let mut totals = Vec::new();
+    while let Some(event) = reader.next().unwrap() {
+        tracker.event(&event, reader.tables());
+        if let What::RangeEnd(Range::StopTheWorld { reason }) = event.what
+            && reader.tables().text(reason) == "read mem stats"
+        {
+            totals.push(tracker.totals());
+        }
+    }
+    let unmatched = tracker.finish().unmatched;
+    assert_eq!((unmatched.frees, unmatched.without_span), (0, 0), "{unmatched:?}");
+    assert_eq!((unmatched.early_unresolved, unmatched.lost_with_span), (0, 0), "{unmatched:?}");
+    totals
+}
+
+/// Whether the release records tiny objects that find room in the slot of another.
+fn has_tiny(built: &Built) -> bool {
+    !built.name.starts_with("1.23")
+}
+
+#[test]
+fn objects_are_those_that_the_runtime_counts() {
+    for built in programs().iter().filter(|built| !built.is_old) {
+        let trace = scratch(&format!("counted-{}.trace", built.name));
+        let text = record(built, &trace);
+        let totals = totals(&trace);
+        let [first, last] = totals.as_slice() else { panic!("{totals:?}") };
+        let name = &built.name;
+        let packed = last.packed - first.packed;
+        let allocated = last.allocated.objects - first.allocated.objects;
+        let freed = last.freed.objects - first.freed.objects;
+        println!("Go {name}: {allocated} + {packed} allocated, {freed} freed");
+        let tiny = said(&text, "tiny")[0];
+        assert!(tiny > 500, "Go {name}: {tiny}");
+        // Go 1.23 returns from the allocator before it has an event of those.
+        assert_eq!(packed, if has_tiny(built) { tiny } else { 0 }, "Go {name}");
+        assert_eq!(said(&text, "mallocs"), [allocated + tiny], "Go {name}");
+        assert_eq!(said(&text, "frees"), [freed + tiny], "Go {name}");
+        let bytes = last.allocated.bytes - first.allocated.bytes;
+        assert_eq!(said(&text, "bytes"), [bytes], "Go {name}");
+        let living = [first.living, last.living];
+        assert_eq!(said(&text, "objects"), living.map(|it| it.objects), "Go {name}");
+        assert_eq!(said(&text, "heap"), living.map(|it| it.bytes), "Go {name}");
+    }
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&stdout(arguments)).unwrap()
+}
+
+/// The only type of this name.
+fn of_type<'v>(all: &'v Value, name: &str) -> &'v Value {
+    let types = all["types"].as_array().unwrap();
+    let found: Vec<&Value> = types.iter().filter(|it| it["type"] == name).collect();
+    assert_eq!(found.len(), 1, "{name} in {all:#}");
+    found[0]
+}
+
+#[test]
+fn planted_lifetimes_are_found() {
+    for built in programs().iter().filter(|built| !built.is_old) {
+        let trace = scratch(&format!("planted-{}.trace", built.name));
+        record(built, &trace);
+        let file = trace.to_str().unwrap();
+        let all = json(&["trace", "lifetimes", file, "--json", "-n", "0", "--gcs", "2"]);
+        assert_eq!(all["collections"], 5, "Go {}", built.name);
+        for survived in 0..4 {
+            let kept = of_type(&all, &format!("main.kept{survived}"));
+            let mut expected = vec![0; survived];
+            expected.push(1000);
+            assert_eq!(kept["by_collections"]["freed"], serde_json::json!(expected), "{kept}");
+            assert_eq!(kept["survivors"], if survived < 2 { 0 } else { 1000 }, "{kept}");
+            assert_eq!(kept["survival"], if survived < 2 { 0.0 } else { 1.0 }, "{kept}");
+            assert_eq!(kept["young"]["objects"], if survived == 0 { 1000 } else { 0 }, "{kept}");
+            assert_eq!(kept["freed"]["bytes"], 1000 * 48, "{kept}");
+            assert_eq!(kept["living"]["objects"], 0, "{kept}");
+        }
+        let forever = of_type(&all, "main.keptForever");
+        assert_eq!(forever["living"]["objects"], 1000, "{forever}");
+        // Of five collections the last may not have swept all.
+        assert_eq!(forever["by_collections"]["living"], serde_json::json!([0, 0, 0, 0, 1000]));
+        // Of garbage the last object of each round may be held by a register or a variable.
+        for (name, count, bytes) in
+            [("main.small", 5000, 48), ("main.headered", 5000, 1024), ("main.large", 50, 98_304)]
+        {
+            let garbage = of_type(&all, name);
+            assert_eq!(garbage["allocated"]["objects"], count, "{garbage}");
+            assert_eq!(garbage["allocated"]["bytes"], count * bytes, "{garbage}");
+            let young = garbage["young"]["objects"].as_u64().unwrap();
+            assert!(young >= count - 5 && young <= count, "Go {}: {garbage}", built.name);
+        }
+        assert_eq!(of_type(&all, "[]*main.small")["allocated"]["objects"], 5000);
+        let tiny = of_type(&all, "main.tiny");
+        let number = |of: &Value| of.as_u64().unwrap();
+        let tinies = number(&tiny["allocated"]["objects"]) + number(&tiny["packed_objects"]);
+        assert!(tinies == 5000 || !has_tiny(built), "{tiny}");
+        let main = all["functions"].as_array().unwrap();
+        let main = main.iter().find(|it| it["function"] == "main.main").unwrap();
+        assert!(number(&main["allocated"]["objects"]) > 30_000, "{main}");
+        let text = stdout(&["trace", "lifetimes", file, "--type", "^main.kept3$"]);
+        let rows: Vec<&str> = text.lines().map(str::trim).collect();
+        assert!(rows.iter().any(|row| row.starts_with("3  1,000       0     0.0%")), "{text}");
+    }
+}
+
+#[test]
+fn traces_without_objects_say_what_to_do() {
+    for built in programs() {
+        let trace = scratch(&format!("none-{}.trace", built.name));
+        let mut run = Command::new(&built.program);
+        assert!(run.arg(&trace).env_remove("GODEBUG").output().unwrap().status.success());
+        let error = fails(&["trace", "lifetimes", trace.to_str().unwrap()], 2);
+        assert!(error.contains("the trace has no events about objects"), "{error}");
+        let next = if built.is_old { "from Go 1.23 on" } else { "GODEBUG=traceallocfree=1" };
+        assert!(error.contains(next), "Go {}: {error}", built.name);
+    }
+}
