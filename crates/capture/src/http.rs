@@ -194,6 +194,10 @@ impl HttpTarget {
         Ok(parsed.profile)
     }
 
+    pub(crate) fn runtime_metrics(&self) -> Result<model::RuntimeMetrics, CaptureError> {
+        Err(CaptureError::Unsupported("no metrics over HTTP".to_owned()))
+    }
+
     pub(crate) fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
         let text = self.get("goroutine?debug=2")?;
         Ok(decode::gotext::goroutines(&String::from_utf8_lossy(&text)))

@@ -12,7 +12,8 @@ use decode::goruntime::{Attached, Bias, Binary, Process, RuntimeError};
 use decode::procfs;
 use model::profile::{Location, Mapping};
 use model::{
-    Addr, GoroutineSnapshot, MappingId, Observation, Profile, Target, TargetSpec, Timestamp,
+    Addr, GoroutineSnapshot, MappingId, Observation, Profile, RuntimeMetrics, Target, TargetSpec,
+    Timestamp,
 };
 
 use crate::error::CaptureError;
@@ -115,6 +116,17 @@ impl LiveTarget {
         match self {
             LiveTarget::Process(process) => process.goroutines(),
             LiveTarget::Http(http) => http.goroutines(),
+        }
+    }
+
+    /// The runtime's metrics now.
+    ///
+    /// # Errors
+    /// When the target has ended, or shows no metrics.
+    pub fn runtime_metrics(&self) -> Result<RuntimeMetrics, CaptureError> {
+        match self {
+            LiveTarget::Process(process) => process.runtime_metrics(),
+            LiveTarget::Http(http) => http.runtime_metrics(),
         }
     }
 
@@ -253,6 +265,11 @@ impl ProcessTarget {
             host: signals::host(),
             pressure: signals::pressure(),
         })
+    }
+
+    fn runtime_metrics(&self) -> Result<RuntimeMetrics, CaptureError> {
+        self.check_alive()?;
+        self.with_runtime(|process| Ok(process.runtime_metrics()))
     }
 
     fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {

@@ -288,7 +288,8 @@ fn queues_are_where_the_symbols_say() {
             let elf = Elf::parse(&bytes).unwrap();
             let table = decode::goruntime::static_table(&elf, &bytes).unwrap();
             let known = Variables::by_symbols(&elf);
-            let found = Variables::default().or_by_code(&elf, &table);
+            let release = decode::goruntime::Binary::open(&bytes).unwrap().version;
+            let found = Variables::default().or_by_code(&elf, &table, release);
             assert!(known.all_finalizers.is_some(), "Go {version}");
             assert_eq!(found.all_finalizers, known.all_finalizers, "Go {version} {flags:?}");
             assert_eq!(found.cleanups, known.cleanups, "Go {version} {flags:?}");

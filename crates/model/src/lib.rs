@@ -10,6 +10,7 @@ pub mod gctrace;
 pub mod go;
 pub mod heap;
 pub mod memory;
+pub mod metrics;
 pub mod profile;
 pub mod strings;
 pub mod target;
@@ -23,6 +24,7 @@ pub use heap::HeapGraph;
 pub use memory::{
     CgroupMemory, CgroupVersion, HostMemory, Observation, Pressure, PressureLine, ProcessMemory,
 };
+pub use metrics::RuntimeMetrics;
 pub use profile::{
     Function, FunctionId, Label, LabelValue, Line, LocationId, MappingId, Profile, SampleId,
     StackId, ValueType,

@@ -32,18 +32,18 @@ const STACK_WINDOW: u64 = 16 << 10;
 /// Most stack read for one goroutine; deeper ones end partial.
 const STACK_READ_MAX: u64 = 1 << 20;
 
-mod status {
+pub(super) mod status {
     pub(super) const RUNNABLE: u32 = 1;
     pub(super) const RUNNING: u32 = 2;
-    pub(super) const SYSCALL: u32 = 3;
+    pub(in crate::goruntime) const SYSCALL: u32 = 3;
     pub(super) const WAITING: u32 = 4;
     pub(super) const DEAD: u32 = 6;
     pub(super) const COPYSTACK: u32 = 8;
     pub(super) const PREEMPTED: u32 = 9;
     pub(super) const LEAKED: u32 = 10;
-    pub(super) const DEAD_EXTRA: u32 = 11;
+    pub(in crate::goruntime) const DEAD_EXTRA: u32 = 11;
     /// The GC scans the stack meanwhile.
-    pub(super) const SCAN: u32 = 0x1000;
+    pub(in crate::goruntime) const SCAN: u32 = 0x1000;
 }
 
 /// The fields of a `runtime.g` that are read.

@@ -5,8 +5,9 @@
 //! global is loaded relative to the instruction pointer, so its address stands in
 //! the instruction. Verified for Go 1.21 to 1.27, plain and PIE.
 
-use model::Addr;
+use model::{Addr, GoVersion};
 
+use super::metrics::MetricsLayout;
 use crate::bytes::Bytes;
 use crate::elf::Elf;
 use crate::pclntab::{Func, Pclntab};
@@ -36,14 +37,36 @@ pub struct Variables {
     pub all_finalizers: Option<Addr>,
     /// `runtime.gcCleanups`: the queue of cleanups, since Go 1.25.
     pub cleanups: Option<Addr>,
+    /// `runtime.sched`.
+    pub sched: Option<Addr>,
+    /// `runtime.allm`: the list of threads.
+    pub allm: Option<Addr>,
+    /// `runtime.allp`: the processors.
+    pub allp: Option<Addr>,
+    /// `runtime.gomaxprocs`.
+    pub gomaxprocs: Option<Addr>,
+    /// `runtime.gcCPULimiter`.
+    pub gc_limiter: Option<Addr>,
+    /// `runtime.ncgocall`: calls of C by threads that ended.
+    pub cgo_calls: Option<Addr>,
+    /// `runtime.startingStackSize`.
+    pub stack_size: Option<Addr>,
+    /// `runtime.extraMInUse`: threads of C that run Go now.
+    pub extra_in_use: Option<Addr>,
+    /// `runtime.extraMLength`: structures kept for threads of C.
+    pub extra_length: Option<Addr>,
+    /// `runtime.finqueued`, since Go 1.25.
+    pub finalizers_queued: Option<Addr>,
+    /// `runtime.finexecuted`, since Go 1.25.
+    pub finalizers_executed: Option<Addr>,
 }
 
-const X86_64: u16 = 62;
+pub(super) const X86_64: u16 = 62;
 
 impl Variables {
     /// Looks the variables up in the symbol table.
     pub fn by_symbols(elf: &Elf<'_>) -> Variables {
-        const NAMES: [&str; 11] = [
+        const NAMES: [&str; 22] = [
             "runtime.mbuckets",
             "runtime.mProfCycle",
             "runtime.MemProfileRate",
@@ -55,6 +78,17 @@ impl Variables {
             "runtime.work",
             "runtime.allfin",
             "runtime.gcCleanups",
+            "runtime.sched",
+            "runtime.allm",
+            "runtime.allp",
+            "runtime.gomaxprocs",
+            "runtime.gcCPULimiter",
+            "runtime.ncgocall",
+            "runtime.startingStackSize",
+            "runtime.extraMInUse",
+            "runtime.extraMLength",
+            "runtime.finqueued",
+            "runtime.finexecuted",
         ];
         let found = elf.symbols(&NAMES);
         let at = |index: usize| found.get(index).copied().flatten();
@@ -70,11 +104,27 @@ impl Variables {
             work: at(8),
             all_finalizers: at(9),
             cleanups: at(10),
+            sched: at(11),
+            allm: at(12),
+            allp: at(13),
+            gomaxprocs: at(14),
+            gc_limiter: at(15),
+            cgo_calls: at(16),
+            stack_size: at(17),
+            extra_in_use: at(18),
+            extra_length: at(19),
+            finalizers_queued: at(20),
+            finalizers_executed: at(21),
         }
     }
 
     /// Finds them by instruction patterns; fills only what is missing.
-    pub fn or_by_code(mut self, elf: &Elf<'_>, table: &Pclntab<'_>) -> Variables {
+    pub fn or_by_code(
+        mut self,
+        elf: &Elf<'_>,
+        table: &Pclntab<'_>,
+        version: GoVersion,
+    ) -> Variables {
         if elf.machine != X86_64 || self.mbuckets.is_some() && self.allgs.is_some() {
             return self;
         }
@@ -108,7 +158,59 @@ impl Variables {
         let mut shared = queued.filter(|load| load.0 == Width::W64 && of_collector.contains(load));
         self.all_finalizers = self.all_finalizers.or_else(|| shared.next().map(|load| load.1));
         self.receivers_by_code(elf, table);
+        self.scheduler_by_code(elf, table, &MetricsLayout::of(version, elf.machine));
         self
+    }
+
+    /// Variables of the scheduler, and counters.
+    fn scheduler_by_code(&mut self, elf: &Elf<'_>, table: &Pclntab<'_>, layout: &MetricsLayout) {
+        let [check_count, resize, put, exit, queue_finalizer, run_finalizers] = functions(
+            table,
+            [
+                "runtime.checkmcount",
+                "runtime.procresize",
+                "runtime.gfput",
+                "runtime.mexit",
+                "runtime.queuefinalizer",
+                "runtime.runFinalizers",
+            ],
+        );
+        let loads = |func: Option<Func<'_>>| func.map(|f| rip_loads(elf, &f)).unwrap_or_default();
+        // count := mcount() - int32(extraMInUse.Load()) - int32(extraMLength.Load()), of which
+        // mcount begins with sched.mnext.
+        let counts = loads(check_count);
+        let made = first(&counts, Width::W64);
+        let made = made.and_then(|at| at.0.checked_sub(layout.threads_made as u64).map(Addr));
+        self.sched = self.sched.or(made);
+        let mut extra = counts.iter().filter(|(width, _)| *width == Width::W32).map(|load| load.1);
+        self.extra_in_use = self.extra_in_use.or_else(|| extra.next());
+        self.extra_length = self.extra_length.or_else(|| extra.next());
+        // old := gomaxprocs ... if nprocs > int32(len(allp)) ... cap(allp) ... allp[:nprocs]
+        let of_resize = loads(resize);
+        self.gomaxprocs = self.gomaxprocs.or_else(|| first(&of_resize, Width::W32));
+        self.allp = self.allp.or_else(|| resized_slice(&of_resize));
+        // if stksize != uintptr(startingStackSize)
+        self.stack_size = self.stack_size.or_else(|| first(&loads(put), Width::W32));
+        let in_code = |func: Option<Func<'_>>, of: fn(&Elf<'_>, &Func<'_>) -> Option<Addr>| {
+            func.and_then(|func| of(elf, &func))
+        };
+        self.cgo_calls = self.cgo_calls.or_else(|| in_code(exit, exchanged));
+        self.finalizers_queued =
+            self.finalizers_queued.or_else(|| in_code(queue_finalizer, incremented));
+        self.finalizers_executed =
+            self.finalizers_executed.or_else(|| in_code(run_finalizers, added_to));
+        let receiver = |caller: &str, callee: &str| {
+            let [caller, callee] = functions(table, [caller, callee]);
+            lea_before_call(elf, &caller?, callee?.entry)
+        };
+        self.allm = self.allm.or_else(|| receiver("runtime.mcommoninit", "runtime.atomicwb"));
+        self.gc_limiter = self.gc_limiter.or_else(|| {
+            receiver("runtime.procresize", "runtime.(*gcCPULimiterState).resetCapacity")
+        });
+        self.work = self.work.or_else(|| {
+            let stats = receiver("runtime.gcMarkTermination", "runtime.(*cpuStats).accumulate")?;
+            stats.0.checked_sub(layout.cpu_stats).map(Addr)
+        });
     }
 
     /// Variables whose address is passed as the receiver of a method.
@@ -204,6 +306,42 @@ fn rip_loads(elf: &Elf<'_>, func: &Func<'_>) -> Vec<(Width, Addr)> {
     loads
 }
 
+/// The address that the four bytes at `at` name, which end an instruction.
+fn rip_target(func: &Func<'_>, code: Bytes<'_>, at: usize) -> Option<Addr> {
+    let next = func.entry.0.checked_add(at as u64 + 4)?;
+    Some(Addr(next.wrapping_add_signed(code.i32(at)?.into())))
+}
+
+/// What `lea disp32(%rip), reg` loads right before `lock xadd reg, (reg)`.
+fn exchanged(elf: &Elf<'_>, func: &Func<'_>) -> Option<Addr> {
+    let code = code_of(elf, func);
+    let at = code.windows(12).position(|code| {
+        let [rex, lea, modrm, _, _, _, _, lock, rex_w, 0x0f, 0xc1, _] = code else { return false };
+        matches!(rex, 0x48 | 0x4c)
+            && *lea == 0x8d
+            && modrm & 0xc7 == 5
+            && *lock == 0xf0
+            && rex_w & 0xf8 == 0x48
+    })?;
+    rip_target(func, Bytes(code), at + 3)
+}
+
+/// What the first `incq disp32(%rip)` counts.
+fn incremented(elf: &Elf<'_>, func: &Func<'_>) -> Option<Addr> {
+    let code = code_of(elf, func);
+    let at = code.windows(3).position(|code| code == [0x48, 0xff, 0x05])?;
+    rip_target(func, Bytes(code), at + 3)
+}
+
+/// What the first `add reg, disp32(%rip)` adds to.
+fn added_to(elf: &Elf<'_>, func: &Func<'_>) -> Option<Addr> {
+    let code = code_of(elf, func);
+    let at = code
+        .windows(3)
+        .position(|code| matches!(code, [0x48 | 0x4c, 0x01, modrm] if modrm & 0xc7 == 5))?;
+    rip_target(func, Bytes(code), at + 3)
+}
+
 fn first(loads: &[(Width, Addr)], width: Width) -> Option<Addr> {
     loads.iter().find(|(found, _)| *found == width).map(|(_, addr)| *addr)
 }
@@ -223,4 +361,15 @@ fn slice_header(loads: &[(Width, Addr)]) -> Option<Addr> {
         .iter()
         .map(|(_, addr)| *addr)
         .find(|addr| has(Addr(addr.0.wrapping_add(8))) && has(Addr(addr.0.wrapping_add(16))))
+}
+
+/// A slice whose length, capacity and data are loaded one after the other.
+fn resized_slice(loads: &[(Width, Addr)]) -> Option<Addr> {
+    loads.windows(3).find_map(|three| {
+        let [(Width::W64, len), (Width::W64, cap), (Width::W64, data)] = three else {
+            return None;
+        };
+        let is_slice = data.checked_add(8) == Some(*len) && len.checked_add(8) == Some(*cap);
+        is_slice.then_some(*data)
+    })
 }

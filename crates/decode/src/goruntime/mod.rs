@@ -9,6 +9,7 @@ mod image;
 mod layout;
 mod locate;
 mod memory;
+mod metrics;
 mod stats;
 
 pub use heap::{Bucket, Counts, HeapBuckets, scale_heap_sample};
@@ -93,6 +94,8 @@ pub struct Binary {
     pub first_load: Addr,
     /// Symbols of variables were found by name.
     pub has_symbols: bool,
+    /// The processor it was built for, as ELF numbers them.
+    machine: u16,
     variables: Variables,
     pclntab: (Addr, usize),
     module_data: Option<Addr>,
@@ -136,6 +139,7 @@ impl Binary {
             is_position_independent: elf.is_position_independent,
             first_load: elf.first_page(),
             has_symbols: variables.mbuckets.is_some(),
+            machine: elf.machine,
             variables,
             pclntab: (section.addr, section.size as usize),
             module_data,
@@ -168,7 +172,7 @@ impl Binary {
         if attached.variables.mbuckets.is_none() || attached.variables.allgs.is_none() {
             let elf = Elf::parse(file)?;
             let table = self.table(&elf, &attached)?;
-            attached.variables = self.variables.or_by_code(&elf, &table);
+            attached.variables = self.variables.or_by_code(&elf, &table, self.version);
         }
         Ok(attached)
     }

@@ -2,12 +2,12 @@
 
 mod gc;
 mod goroutines;
-mod mmu;
 mod lifetimes;
+mod mmu;
 mod profile;
 mod summary;
-mod view;
 mod tasks;
+mod view;
 
 use std::io::Read;
 use std::path::Path;
