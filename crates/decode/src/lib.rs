@@ -26,4 +26,5 @@ pub mod pclntab;
 pub mod pprof;
 pub mod procfs;
 pub mod profile;
+pub mod records;
 pub mod symbols;
