@@ -50,5 +50,6 @@ fuzz_target!(|data: &[u8]| {
     let Ok(process) = Process::new(&binary, &attached, file, &memory) else { return };
     let _ = process.heap_profile();
     let _ = process.runtime_memory();
+    let _ = process.runtime_metrics();
     let _ = process.goroutines(1 << 40);
 });

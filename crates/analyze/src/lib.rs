@@ -14,6 +14,7 @@ pub mod growth;
 pub mod heap;
 pub mod layout;
 pub mod level;
+pub mod metrics;
 pub mod names;
 pub mod pprof;
 pub mod report;

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use decode::pprof;
-use model::{GoroutineSnapshot, Observation, Profile, Target, TargetSpec, Timestamp};
+use model::{
+    GoroutineSnapshot, Observation, Profile, RuntimeMetrics, Target, TargetSpec, Timestamp,
+};
 use ureq::Body;
 use ureq::http::Response;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
@@ -21,7 +24,13 @@ pub struct HttpTarget {
     target: Target,
     agent: ureq::Agent,
     profile_time: Mutex<Option<Timestamp>>,
+    /// Which of the pages had metrics last time.
+    metrics_page: AtomicUsize,
 }
+
+/// Where programs show metrics, in the order of what it costs them.
+const METRICS_PAGES: [&str; 3] = ["/metrics", "/debug/vars", "/debug/pprof/heap?debug=1"];
+const NO_METRICS: &str = "no metrics of the Go runtime there";
 
 /// A heap profile of a million stacks is about 80 MB.
 const BODY_MAX: u64 = 256 << 20;
@@ -131,19 +140,30 @@ fn failure(url: &str, message: String, is_unreachable: bool) -> CaptureError {
 }
 
 impl HttpTarget {
-    /// Checks that something answers at `url`: the base of the program's address,
-    /// with or without `/debug/pprof`.
-    ///
-    /// # Errors
-    /// When nobody answers.
-    pub fn attach(url: &str) -> Result<HttpTarget, CaptureError> {
+    /// A target at `url`, which may also be a page with metrics; nothing is asked yet.
+    pub fn new(url: &str) -> HttpTarget {
         let base = url.trim_end_matches('/').trim_end_matches("/debug/pprof").to_owned();
         let agent = agent(TIMEOUT, TlsConfig::default());
         let name = base.split("://").nth(1).unwrap_or(&base).to_owned();
         let mut labels = BTreeMap::new();
         labels.insert("instance".to_owned(), name.clone());
         let target = Target { name, spec: TargetSpec::Url(base.clone()), pid: None, labels };
-        let http = HttpTarget { base, target, agent, profile_time: Mutex::new(None) };
+        HttpTarget {
+            base,
+            target,
+            agent,
+            profile_time: Mutex::new(None),
+            metrics_page: AtomicUsize::new(0),
+        }
+    }
+
+    /// Checks that something answers at `url`: the base of the program's address,
+    /// with or without `/debug/pprof`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn attach(url: &str) -> Result<HttpTarget, CaptureError> {
+        let http = HttpTarget::new(url);
         http.get("cmdline")?;
         Ok(http)
     }
@@ -194,8 +214,47 @@ impl HttpTarget {
         Ok(parsed.profile)
     }
 
-    pub(crate) fn runtime_metrics(&self) -> Result<model::RuntimeMetrics, CaptureError> {
-        Err(CaptureError::Unsupported("no metrics over HTTP".to_owned()))
+    /// The runtime's metrics from the first page that has them.
+    pub(crate) fn runtime_metrics(&self) -> Result<RuntimeMetrics, CaptureError> {
+        let pages = self.metrics_pages();
+        let known = self.metrics_page.load(Ordering::Relaxed);
+        let mut last = None;
+        // The one that had them last time comes first.
+        for (index, url) in pages.iter().enumerate().cycle().skip(known).take(pages.len()) {
+            match self.metrics_at(url) {
+                Ok(metrics) => {
+                    self.metrics_page.store(index, Ordering::Relaxed);
+                    return Ok(metrics);
+                }
+                // Nobody there: the other pages are not there either.
+                Err(error @ CaptureError::Http { is_unreachable: true, .. }) => return Err(error),
+                Err(error) => last = Some(error),
+            }
+        }
+        let none = || failure(&self.base, format!("{NO_METRICS}; tried {pages:?}"), false);
+        Err(last.filter(|_| pages.len() == 1).unwrap_or_else(none))
+    }
+
+    /// Where metrics may be: the address itself when it names a page, else the usual ones. The
+    /// first does not stop the world, the last prints a whole heap profile.
+    fn metrics_pages(&self) -> Vec<String> {
+        let host = self.base.split_once("://").map_or(self.base.as_str(), |(_, rest)| rest);
+        if host.contains('/') {
+            return vec![self.base.clone()];
+        }
+        METRICS_PAGES.iter().map(|page| format!("{}{page}", self.base)).collect()
+    }
+
+    fn metrics_at(&self, url: &str) -> Result<RuntimeMetrics, CaptureError> {
+        let answer = self.agent.get(url).call();
+        let mut response = answer.map_err(|error| failure(url, error.to_string(), true))?;
+        match response.status().as_u16() {
+            200 => {
+                let found = decode::metricpage::read(&body(url, &mut response)?);
+                found.ok_or_else(|| failure(url, NO_METRICS.to_owned(), false))
+            }
+            status => Err(failure(url, format!("the program answered {status}"), false)),
+        }
     }
 
     pub(crate) fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {

@@ -63,6 +63,18 @@ impl LiveTarget {
         }
     }
 
+    /// Attaches to a target of which only [`runtime_metrics`](Self::runtime_metrics) is wanted:
+    /// a URL may then also be that of a page with metrics, on a program without pprof.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn attach_for_metrics(spec: &TargetSpec) -> Result<LiveTarget, CaptureError> {
+        match spec {
+            TargetSpec::Url(url) => Ok(LiveTarget::Http(HttpTarget::new(url))),
+            spec => LiveTarget::attach(spec),
+        }
+    }
+
     fn attach_pid(pid: u32) -> Result<LiveTarget, CaptureError> {
         ProcessTarget::attach(pid).map(|process| LiveTarget::Process(Box::new(process)))
     }

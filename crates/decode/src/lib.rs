@@ -22,6 +22,7 @@ pub mod heapdump;
 pub mod heapfile;
 pub mod hprof;
 pub mod legacy;
+pub mod metricpage;
 pub mod pclntab;
 pub mod pprof;
 pub mod procfs;

@@ -3,6 +3,7 @@
 pub(crate) mod gctrace;
 pub(crate) mod heap;
 pub(crate) mod lifetimes;
+pub(crate) mod metrics;
 pub(crate) mod trace;
 
 use std::path::PathBuf;
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     Goroutines(GoroutinesArgs),
     /// Shows the Go runtime's own memory figures of a live process.
     Runtime(RuntimeArgs),
+    /// Shows the metrics of Go's runtime/metrics of a live process, without its help.
+    #[command(after_help = metrics::EXAMPLES)]
+    Metrics(metrics::MetricsArgs),
     /// Sums up garbage collection from GODEBUG=gctrace=1 lines, of a log or a program it runs.
     #[command(after_help = gctrace::EXAMPLES)]
     Gctrace(gctrace::GctraceArgs),

@@ -31,6 +31,14 @@ pub enum MetricKind {
 }
 
 impl Metric {
+    /// The name that client_golang gives it (`RuntimeMetricsToProm`): `go_gc_heap_live_bytes`.
+    pub fn prometheus_name(&self) -> String {
+        let path = self.path().replace(['/', '-'], "_");
+        let unit = self.unit().replace(['-', '*'], "_").replace('/', "_per_");
+        let is_total = self.is_cumulative && self.kind != MetricKind::Histogram;
+        format!("go{path}_{unit}{}", if is_total { "_total" } else { "" })
+    }
+
     /// The name without its unit.
     pub fn path(&self) -> &'static str {
         self.name.split_once(':').map_or(self.name, |(path, _)| path)
@@ -79,12 +87,28 @@ pub struct RuntimeMetrics {
     pub samples: Vec<MetricSample>,
     /// What exporters show beside them.
     pub collector: CollectorFigures,
+    /// Where they were read.
+    pub source: MetricsSource,
     /// The program's release as it names it: `go1.26.3`.
     pub go_version: Option<String>,
     /// Metrics that changed while they were read: the program runs meanwhile.
     pub moved: Vec<&'static str>,
     /// What is missing, and why.
     pub warnings: Vec<String>,
+}
+
+/// Where metrics were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsSource {
+    /// The process's memory.
+    #[default]
+    Memory,
+    /// `/debug/vars`: MemStats as JSON.
+    Expvar,
+    /// `/debug/pprof/heap?debug=1`: MemStats after the profile.
+    HeapText,
+    /// A page for Prometheus.
+    Prometheus,
 }
 
 /// Figures that the Go collector of Prometheus shows and `runtime/metrics` does not have.
@@ -100,6 +124,14 @@ pub struct CollectorFigures {
     pub pause_total_nanos: Option<u64>,
     /// Of the last 256 cycles' pauses the shortest, quartiles and longest, nanoseconds.
     pub pause_quantiles_nanos: Option<[u64; 5]>,
+}
+
+/// Of pauses the shortest, the quartiles and the longest, chosen as `debug.ReadGCStats` chooses.
+pub fn pause_quantiles(pauses: &mut [u64]) -> [u64; 5] {
+    pauses.sort_unstable();
+    let at = |index: usize| pauses.get(index).copied().unwrap_or(0);
+    let count = pauses.len();
+    [at(0), at(count / 4), at(count * 2 / 4), at(count * 3 / 4), at(count.saturating_sub(1))]
 }
 
 impl RuntimeMetrics {

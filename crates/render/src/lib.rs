@@ -6,6 +6,7 @@ pub mod gctrace;
 pub mod goroutines;
 pub mod heap;
 pub mod json;
+pub mod metrics;
 pub mod observation;
 pub mod paint;
 pub mod picture;

@@ -5,6 +5,7 @@ pub(crate) mod diagnose;
 pub(crate) mod doctor;
 pub(crate) mod gctrace;
 pub(crate) mod heap;
+pub(crate) mod metrics;
 pub(crate) mod profile;
 pub(crate) mod ps;
 pub(crate) mod runtime;

@@ -101,7 +101,7 @@ pub static METRICS: [Metric; 66] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{METRICS, metric};
+    use super::{METRICS, Metric, metric};
 
     #[test]
     fn names_are_sorted_and_found() {
@@ -111,6 +111,13 @@ mod tests {
             assert!(!known.unit().is_empty() && known.path().starts_with('/'), "{known:?}");
         }
         assert_eq!(metric("/gc/heap/live"), None);
+        let exported = |name| metric(name).map(Metric::prometheus_name).unwrap();
+        assert_eq!(exported("/gc/heap/live:bytes"), "go_gc_heap_live_bytes");
+        assert_eq!(exported("/sched/latencies:seconds"), "go_sched_latencies_seconds");
+        assert_eq!(
+            exported("/gc/cycles/automatic:gc-cycles"),
+            "go_gc_cycles_automatic_gc_cycles_total"
+        );
         // As many as metrics.All lists without /godebug.
         let of = |minor: u16| METRICS.iter().filter(|metric| metric.since <= minor).count();
         assert_eq!([21, 22, 25, 26, 27].map(of), [52, 56, 56, 66, 66]);

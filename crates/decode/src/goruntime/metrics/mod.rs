@@ -17,7 +17,7 @@ mod layout;
 mod scheduler;
 
 use model::Addr;
-use model::metrics::{MetricValue, RuntimeMetrics};
+use model::metrics::{MetricValue, RuntimeMetrics, pause_quantiles};
 
 pub(super) use heap::HeapStats;
 pub(super) use layout::Layout as MetricsLayout;
@@ -25,6 +25,7 @@ pub(super) use layout::Layout as MetricsLayout;
 use self::goal::{CONTROLLER_BYTES, Controller};
 use self::histogram::{TIME_HISTOGRAM_BYTES, size_histogram, time_histogram};
 use self::layout::Layout;
+use self::scheduler::{Processors, Sched};
 use super::memory::Memory;
 use super::{Process, RuntimeError};
 use crate::bytes::Bytes;
@@ -72,14 +73,13 @@ impl<M: Memory> Process<'_, M> {
             ..RuntimeMetrics::default()
         };
         let layout = Layout::of(self.binary.version, self.binary.machine);
-        let groups: [Group<Self>; 8] = [
+        let groups: [Group<Self>; 7] = [
             Self::read_memory,
             Self::read_pacer,
             Self::read_cpu,
             Self::read_limiter,
             Self::read_scheduler,
             Self::read_goroutines,
-            Self::read_queues,
             Self::read_settings,
         ];
         for read in groups {
@@ -124,8 +124,10 @@ impl<M: Memory> Process<'_, M> {
         metrics.push_unsigned("/gc/cycles/automatic:gc-cycles", done.wrapping_sub(forced).into());
         metrics.collector.last_gc_nanos = Some(word(48));
         metrics.collector.pause_total_nanos = Some(word(56));
-        metrics.collector.pause_quantiles_nanos =
-            Some(pause_quantiles(bytes, numgc - 2 * PAUSES * 8, done));
+        let ring = numgc - 2 * PAUSES * 8;
+        let pauses = (0..PAUSES.min(done as usize)).filter_map(|index| bytes.u64(ring + index * 8));
+        let mut pauses: Vec<u64> = pauses.collect();
+        metrics.collector.pause_quantiles_nanos = Some(pause_quantiles(&mut pauses));
         self.read_mheap(layout, spans, caches, metrics)
     }
 
@@ -267,9 +269,23 @@ impl<M: Memory> Process<'_, M> {
         if layout.minor < 26 {
             return Ok(());
         }
+        let states = self.read_states(layout, &sched, &processors, total, metrics);
+        states.and(self.read_queues(layout, &processors, metrics))
+    }
+
+    /// What the runtime counts since 1.26: goroutines by state, and threads.
+    fn read_states(
+        &self,
+        layout: &Layout,
+        sched: &Sched,
+        processors: &Processors,
+        goroutines: u64,
+        metrics: &mut RuntimeMetrics,
+    ) -> Result<(), RuntimeError> {
         let not_in_go = processors.in_syscall + sched.in_syscall();
         let runnable = processors.runnable + sched.queued();
-        let waiting = total.saturating_sub(not_in_go + runnable + processors.running);
+        // Go 1.26 lets the difference wrap around where the counts overlap, 1.27 does not.
+        let waiting = goroutines.saturating_sub(not_in_go + runnable + processors.running);
         metrics.push_unsigned("/sched/goroutines/not-in-go:goroutines", not_in_go);
         metrics.push_unsigned("/sched/goroutines/runnable:goroutines", runnable);
         metrics.push_unsigned("/sched/goroutines/running:goroutines", processors.running);
@@ -286,15 +302,13 @@ impl<M: Memory> Process<'_, M> {
         Ok(())
     }
 
-    /// Finalizers and cleanups.
+    /// Finalizers and cleanups, since 1.26.
     fn read_queues(
         &self,
         layout: &Layout,
+        processors: &Processors,
         metrics: &mut RuntimeMetrics,
     ) -> Result<(), RuntimeError> {
-        if layout.minor < 26 {
-            return Ok(());
-        }
         let read =
             |addr, name| Ok::<_, RuntimeError>(self.memory.read_u64(self.variable(addr, name)?)?);
         let queued = read(self.variables.finalizers_queued, "runtime.finqueued")?;
@@ -304,7 +318,7 @@ impl<M: Memory> Process<'_, M> {
         let at = self.variable(self.variables.cleanups, "runtime.gcCleanups")?;
         let queue = self.memory.read_vec(Addr(at.0.wrapping_add(layout.cleanups_queued)), 16)?;
         let [queued, executed] = [0, 8].map(|at| Bytes(&queue).u64(at).unwrap_or(0));
-        let queued = queued.wrapping_add(self.processors(layout)?.cleanups_queued);
+        let queued = queued.wrapping_add(processors.cleanups_queued);
         metrics.push_unsigned("/gc/cleanups/queued:cleanups", queued);
         metrics.push_unsigned("/gc/cleanups/executed:cleanups", executed);
         Ok(())
@@ -347,16 +361,6 @@ fn heap_metrics(heap: &HeapStats, metrics: &mut RuntimeMetrics) {
 /// Nanoseconds as a signed number, in seconds.
 fn seconds(nanos: u64) -> f64 {
     nanos.cast_signed() as f64 / 1e9
-}
-
-/// debug.ReadGCStats: of the pauses in the ring the least, quartiles and the greatest.
-fn pause_quantiles(memstats: Bytes<'_>, ring: usize, cycles: u32) -> [u64; 5] {
-    let count = (cycles as usize).min(PAUSES);
-    let mut pauses: Vec<u64> =
-        (0..count).map(|index| memstats.u64(ring + index * 8).unwrap_or(0)).collect();
-    pauses.sort_unstable();
-    let at = |index: usize| pauses.get(index).copied().unwrap_or(0);
-    [at(0), at(count / 4), at(count * 2 / 4), at(count * 3 / 4), at(count.saturating_sub(1))]
 }
 
 /// Which of the readings can be given out; `None` when another one is needed.

@@ -8,9 +8,10 @@ use crate::goruntime::goroutines::status;
 use crate::goruntime::memory::{Memory, MemoryError};
 use crate::goruntime::{Process, RuntimeError};
 
-/// Sizes beyond these are damage: GOMAXPROCS and threads are bounded by what a machine has.
-const PROCESSORS_MAX: u64 = 1 << 16;
-const THREADS_MAX: usize = 1 << 17;
+/// Lists beyond these are damage: a machine has no more processors, and a program ends at
+/// 10,000 threads unless it asks for more.
+const PROCESSORS_MAX: u64 = 1 << 12;
+const THREADS_MAX: usize = 1 << 15;
 
 /// p.status: it is at work; it is left over from a larger GOMAXPROCS.
 const P_RUNNING: u32 = 1;
