@@ -281,7 +281,7 @@ impl ProcessTarget {
 
     fn runtime_metrics(&self) -> Result<RuntimeMetrics, CaptureError> {
         self.check_alive()?;
-        self.with_runtime(|process| Ok(process.runtime_metrics()))
+        self.with_runtime(|process| process.runtime_metrics())
     }
 
     fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {

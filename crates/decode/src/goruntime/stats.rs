@@ -9,16 +9,8 @@ use model::{Addr, RuntimeMemory, Timestamp};
 
 use super::layout::Layout;
 use super::memory::Memory;
-use super::metrics::HeapStats;
+use super::metrics::{CONTROLLER_BYTES, Controller, HeapStats};
 use super::{Process, RuntimeError};
-
-/// Offsets in gcControllerState, alike in Go 1.21 to 1.27.
-mod controller {
-    pub(super) const GC_PERCENT: u64 = 0;
-    pub(super) const MEMORY_LIMIT: u64 = 8;
-    pub(super) const HEAP_GOAL: u64 = 72;
-    pub(super) const HEAP_MARKED: u64 = 152;
-}
 
 /// Length of mstats.pause_end.
 const PAUSES: u64 = 256;
@@ -74,13 +66,15 @@ impl<M: Memory> Process<'_, M> {
 
     fn read_controller(&self, memory: &mut RuntimeMemory) -> Result<(), RuntimeError> {
         let at = self.variable(self.variables.gc_controller, "runtime.gcController")?;
-        let word = |offset: u64| self.memory.read_u64(Addr(at.0.wrapping_add(offset)));
-        let gogc = (word(controller::GC_PERCENT)? as u32).cast_signed();
-        memory.gogc_percent = Some(gogc);
-        memory.gomemlimit_bytes = Some(word(controller::MEMORY_LIMIT)?.cast_signed());
-        memory.heap_live_bytes = Some(word(controller::HEAP_MARKED)?);
-        // With GOGC=off the goal is set by GOMEMLIMIT alone, which is not stored.
-        memory.heap_goal_bytes = if gogc >= 0 { Some(word(controller::HEAP_GOAL)?) } else { None };
+        let bytes = self.memory.read_vec(at, CONTROLLER_BYTES)?;
+        let pacer = Controller::parse(&bytes).unwrap_or_default();
+        memory.gogc_percent = Some(pacer.gogc_percent);
+        let limit = pacer.memory_limit.cast_signed();
+        memory.gomemlimit_bytes = Some(limit);
+        memory.heap_live_bytes = Some(pacer.heap_marked);
+        // Without GOGC and without a limit there is none.
+        let has_goal = pacer.gogc_percent >= 0 || limit != i64::MAX;
+        memory.heap_goal_bytes = has_goal.then(|| pacer.heap_goal());
         Ok(())
     }
 }

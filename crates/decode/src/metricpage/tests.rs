@@ -1,7 +1,7 @@
 //! Pages as programs print them, and damaged ones.
 
 use model::RuntimeMetrics;
-use model::metrics::{MetricValue, MetricsSource};
+use model::metrics::{METRICS, MetricValue, MetricsSource};
 
 use super::read;
 
@@ -27,6 +27,11 @@ const PROMETHEUS: &str = "# HELP go_goroutines Number of goroutines.\n# TYPE go_
     go_sched_latencies_seconds_bucket{le=\"6.399999999999999e-07\"} 5\n\
     go_sched_latencies_seconds_bucket{le=\"+Inf\"} 6\ngo_sched_latencies_seconds_sum 0.1\n\
     app_requests_total 7\n";
+
+const CLIENT_GOLANG: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../fixtures/metricpage/client_golang.prom"
+));
 
 fn unsigned(metrics: &RuntimeMetrics, names: &[(&str, u64)]) {
     for (name, value) in names {
@@ -85,6 +90,27 @@ fn a_page_for_prometheus() {
     assert_eq!(newer.collector.goroutines, Some(8));
     let twice = format!("{PROMETHEUS}{PROMETHEUS}");
     assert_eq!(read(twice.as_bytes()).unwrap().warnings.len(), 1);
+}
+
+#[test]
+fn what_client_golang_shows_is_read_whole() {
+    let page = read(CLIENT_GOLANG.as_bytes()).unwrap();
+    assert_eq!(page.samples.len(), METRICS.len());
+    assert_eq!(page.warnings, [""; 0]);
+    assert_eq!(page.go_version.as_deref(), Some("go1.26.8"));
+    assert_eq!(page.collector.goroutines, Some(6));
+    assert!(page.collector.pause_quantiles_nanos.is_some_and(|pauses| pauses.is_sorted()));
+    // The base metrics say the same.
+    let base: String = CLIENT_GOLANG
+        .lines()
+        .filter(|line| line.starts_with("go_memstats_") || line.starts_with("go_gc_duration"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let base = read(base.as_bytes()).unwrap();
+    // All but those that need NumForcedGC.
+    assert_eq!(base.samples.len(), 19);
+    for sample in &base.samples {
+        assert_eq!(page.get(sample.metric.name), Some(&sample.value), "{}", sample.metric.name);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod gctrace;
 mod heap;
 mod heap_pages;
 mod lifetimes;
+mod metrics;
 mod namespaces;
 mod outputs;
 mod pages;

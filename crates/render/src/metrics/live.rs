@@ -15,7 +15,29 @@ const HISTORY: usize = 30;
 const NAME_WIDTH: usize = 44;
 const VALUE_WIDTH: usize = 14;
 const CHANGE_WIDTH: usize = 26;
-/// Lines of a screen that are no rows: two above, one below.
+/// What is shown first where not all fits.
+const FIRST: [&str; 16] = [
+    "/cpu/classes/gc/total:cpu-seconds",
+    "/gc/cycles/total:gc-cycles",
+    "/gc/heap/allocs:bytes",
+    "/gc/heap/allocs:objects",
+    "/gc/heap/goal:bytes",
+    "/gc/heap/live:bytes",
+    "/gc/heap/objects:objects",
+    "/memory/classes/heap/objects:bytes",
+    "/memory/classes/heap/released:bytes",
+    "/memory/classes/heap/stacks:bytes",
+    "/memory/classes/total:bytes",
+    "/sched/goroutines/runnable:goroutines",
+    "/sched/goroutines:goroutines",
+    "/sched/latencies:seconds",
+    "/sched/pauses/total/gc:seconds",
+    "/sync/mutex/wait/total:seconds",
+];
+const CPU_CLASSES: &str = "/cpu/classes/";
+const CPU_TOTAL: &str = "/cpu/classes/total:cpu-seconds";
+
+/// Lines of a screen that are no rows: three above, one below.
 const OTHER_LINES: usize = 4;
 
 /// The size of a terminal.
@@ -43,12 +65,22 @@ impl Live {
         let seconds = at - self.at;
         let earlier = std::mem::replace(&mut self.metrics, metrics);
         self.at = at;
-        self.changes.clear();
+        let cpu_seconds = cpu_total(&self.metrics) - cpu_total(&earlier);
         for sample in &self.metrics.samples {
-            let Some(before) = earlier.get(sample.metric.name) else { continue };
-            let (text, drawn) = change(sample, before, seconds);
-            self.changes.insert(sample.metric.name, text);
-            let history = self.history.entry(sample.metric.name).or_default();
+            let name = sample.metric.name;
+            let Some(before) = earlier.get(name) else { continue };
+            let (text, drawn) = if name.starts_with(CPU_CLASSES) {
+                // The runtime adds these up at the end of a collection: until the next one
+                // the shares stay.
+                match share(sample, before, cpu_seconds) {
+                    Some(share) => share,
+                    None => continue,
+                }
+            } else {
+                change(sample, before, seconds)
+            };
+            self.changes.insert(name, text);
+            let history = self.history.entry(name).or_default();
             if let (true, MetricValue::Unsigned(before)) = (history.is_empty(), before)
                 && !sample.metric.is_cumulative
             {
@@ -67,7 +99,11 @@ impl Live {
         let fit = screen.rows.saturating_sub(OTHER_LINES).max(1);
         let samples = &self.metrics.samples;
         let mut chosen: Vec<usize> = (0..samples.len()).collect();
-        chosen.sort_by_key(|index| !self.is_lively(samples[*index].metric));
+        chosen.sort_by_key(|index| {
+            let metric = samples[*index].metric;
+            let is_lively = self.is_lively(metric);
+            (!(is_lively && FIRST.contains(&metric.name)), !is_lively)
+        });
         chosen.truncate(fit);
         chosen.sort_unstable();
         let plain = headline(&self.metrics, target, Paint(false));
@@ -155,6 +191,24 @@ fn change(sample: &MetricSample, before: &MetricValue, seconds: f64) -> (String,
             (if rate > 0.0 { format!("{rate:.3} s/s") } else { String::new() }, rate.max(0.0))
         }
         _ => (String::new(), 0.0),
+    }
+}
+
+fn cpu_total(metrics: &RuntimeMetrics) -> f64 {
+    match metrics.get(CPU_TOTAL) {
+        Some(MetricValue::Float(seconds)) => *seconds,
+        _ => 0.0,
+    }
+}
+
+/// The share of a class in the CPU time that was added; `None` where none was.
+fn share(sample: &MetricSample, before: &MetricValue, added: f64) -> Option<(String, f64)> {
+    match (&sample.value, before) {
+        (MetricValue::Float(now), MetricValue::Float(before)) if added > 0.0 => {
+            let share = (now - before).max(0.0) / added;
+            Some((format!("{:.1} % of CPU", share * 100.0), share))
+        }
+        _ => None,
     }
 }
 

@@ -36,6 +36,7 @@ fn metrics() -> RuntimeMetrics {
     metrics.push_unsigned("/memory/classes/heap/objects:bytes", 3 << 20);
     metrics.push_unsigned("/memory/classes/heap/unused:bytes", 1 << 20);
     metrics.push_float("/cpu/classes/user:cpu-seconds", 1.5);
+    metrics.push_float("/cpu/classes/total:cpu-seconds", 2.0);
     metrics.sort();
     metrics
 }
@@ -44,7 +45,7 @@ fn metrics() -> RuntimeMetrics {
 fn text_is_for_people() {
     let text = text(&metrics(), &target(), Paint(false));
     for part in [
-        "shop (pid 7), go1.26.8: 8 metrics, read from its memory, without stopping it\n",
+        "shop (pid 7), go1.26.8: 9 metrics, read from its memory, without stopping it\n",
         "1 of them changed while they were read\n",
         "/gc/gogc:percent                           off  GOGC\n",
         "/gc/gomemlimit:bytes                      none  GOMEMLIMIT\n",
@@ -75,11 +76,11 @@ fn json_keeps_large_numbers_and_infinite_ends() {
 #[test]
 fn csv_has_a_row_for_each_bucket() {
     let csv = csv(&metrics());
-    assert!(csv.starts_with("metric,from,below,value\n/cpu/classes/user:cpu-seconds,,,1.5\n"));
+    assert!(csv.starts_with("metric,from,below,value\n/cpu/classes/total:cpu-seconds,,,2\n"));
     assert!(
         csv.contains("/sched/latencies:seconds,-Inf,0,0\n/sched/latencies:seconds,0,1e-06,90\n")
     );
-    assert_eq!(csv.lines().count(), 1 + 6 + 5 + 6);
+    assert_eq!(csv.lines().count(), 1 + 7 + 5 + 6);
 }
 
 #[test]
@@ -122,6 +123,8 @@ fn a_live_view_shows_rates_and_fits() {
         match sample.metric.name {
             "/gc/heap/allocs:bytes" => sample.value = MetricValue::Unsigned(4096 + (4 << 20)),
             "/memory/classes/heap/objects:bytes" => sample.value = MetricValue::Unsigned(1 << 20),
+            "/cpu/classes/total:cpu-seconds" => sample.value = MetricValue::Float(6.0),
+            "/cpu/classes/user:cpu-seconds" => sample.value = MetricValue::Float(2.5),
             "/sched/latencies:seconds" => sample.value = latencies([0, 90, 105, 4, 0, 1]),
             _ => {}
         }
@@ -140,5 +143,5 @@ fn a_live_view_shows_rates_and_fits() {
     // What moves goes before what does not.
     assert!(frame[3].starts_with("/gc/heap/allocs:bytes"), "{frame:?}");
     assert!(frame[5].starts_with("/sched/latencies"), "{frame:?}");
-    assert!(frame[6].starts_with("5 more"), "{frame:?}");
+    assert!(frame[6].starts_with("6 more"), "{frame:?}");
 }

@@ -3,7 +3,7 @@
 use crate::bytes::Bytes;
 
 /// Bytes of runtime.gcControllerState that are looked at; alike in Go 1.21 to 1.27.
-pub(super) const CONTROLLER_BYTES: usize = 320;
+pub(in crate::goruntime) const CONTROLLER_BYTES: usize = 320;
 
 /// memoryLimitMinHeapGoalHeadroom
 const HEADROOM_MIN: u64 = 1 << 20;
@@ -14,16 +14,16 @@ const RUNWAY_MIN: u64 = 64 << 10;
 
 /// What is read of runtime.gcControllerState.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Controller {
-    pub(super) gogc_percent: i32,
-    pub(super) memory_limit: u64,
+pub(in crate::goruntime) struct Controller {
+    pub(in crate::goruntime) gogc_percent: i32,
+    pub(in crate::goruntime) memory_limit: u64,
     gogc_goal: u64,
     sweep_trigger: u64,
     triggered: u64,
     pub(super) heap_scan: u64,
     pub(super) stack_scan: u64,
     pub(super) globals_scan: u64,
-    pub(super) heap_marked: u64,
+    pub(in crate::goruntime) heap_marked: u64,
     heap_free: u64,
     total_alloc: u64,
     total_free: u64,
@@ -31,7 +31,7 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    pub(super) fn parse(bytes: &[u8]) -> Option<Controller> {
+    pub(in crate::goruntime) fn parse(bytes: &[u8]) -> Option<Controller> {
         let bytes = Bytes(bytes);
         Some(Controller {
             gogc_percent: bytes.i32(0)?,
@@ -51,7 +51,7 @@ impl Controller {
     }
 
     /// heapGoalInternal: GOGC's goal, unless the memory limit allows less.
-    pub(super) fn heap_goal(&self) -> u64 {
+    pub(in crate::goruntime) fn heap_goal(&self) -> u64 {
         let of_limit = self.limit_goal();
         if of_limit < self.gogc_goal {
             return of_limit;

@@ -19,10 +19,10 @@ mod scheduler;
 use model::Addr;
 use model::metrics::{MetricValue, RuntimeMetrics, pause_quantiles};
 
+pub(super) use goal::{CONTROLLER_BYTES, Controller};
 pub(super) use heap::HeapStats;
 pub(super) use layout::Layout as MetricsLayout;
 
-use self::goal::{CONTROLLER_BYTES, Controller};
 use self::histogram::{TIME_HISTOGRAM_BYTES, size_histogram, time_histogram};
 use self::layout::Layout;
 use self::scheduler::{Processors, Sched};
@@ -46,11 +46,14 @@ impl<M: Memory> Process<'_, M> {
     /// that only grows in the heap: a program that asks for its own statistics moves them
     /// within the runtime's ring, where a single reading could count them twice or not at all.
     /// What changed between the readings is named in `moved`.
-    pub fn runtime_metrics(&self) -> RuntimeMetrics {
-        let mut readings = vec![self.reading()];
+    ///
+    /// # Errors
+    /// When nothing can be read at all.
+    pub fn runtime_metrics(&self) -> Result<RuntimeMetrics, RuntimeError> {
+        let mut readings = vec![self.reading()?];
         let mut chosen = None;
         while chosen.is_none() && readings.len() < READINGS_MAX {
-            readings.push(self.reading());
+            readings.push(self.reading()?);
             chosen = settled(&readings);
         }
         let moved = match (readings.first(), readings.last()) {
@@ -64,10 +67,10 @@ impl<M: Memory> Process<'_, M> {
             metrics.warnings.push(warning.to_owned());
         }
         metrics.moved = moved;
-        metrics
+        Ok(metrics)
     }
 
-    fn reading(&self) -> RuntimeMetrics {
+    fn reading(&self) -> Result<RuntimeMetrics, RuntimeError> {
         let mut metrics = RuntimeMetrics {
             go_version: Some(self.binary.info.version.clone()),
             ..RuntimeMetrics::default()
@@ -82,15 +85,16 @@ impl<M: Memory> Process<'_, M> {
             Self::read_goroutines,
             Self::read_settings,
         ];
-        for read in groups {
-            if let Err(error) = read(self, &layout, &mut metrics) {
-                metrics.warnings.push(error.to_string());
-            }
+        let results = groups.map(|read| read(self, &layout, &mut metrics));
+        if metrics.samples.is_empty() {
+            results.iter().cloned().collect::<Result<(), _>>()?;
         }
-        metrics.samples.retain(|sample| sample.metric.since <= layout.minor);
+        let warnings = results.iter().filter_map(|result| result.as_ref().err());
+        metrics.warnings.extend(warnings.map(RuntimeError::to_string));
         metrics.warnings.dedup();
+        metrics.samples.retain(|sample| sample.metric.since <= layout.minor);
         metrics.sort();
-        metrics
+        Ok(metrics)
     }
 
     /// runtime.memstats and what of runtime.mheap_ belongs to it.

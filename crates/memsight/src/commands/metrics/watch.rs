@@ -88,7 +88,7 @@ impl Alternate {
 
     /// Overwrites line by line: clearing first would flicker.
     fn draw(&self, lines: &[String]) -> io::Result<()> {
-        self.write(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")))
+        self.write(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n")))
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
