@@ -13,6 +13,7 @@ pub mod summary;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod timeline;
 pub mod utilization;
 
 use model::trace::{Event, Tables};

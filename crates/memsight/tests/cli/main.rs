@@ -21,6 +21,7 @@ mod support;
 mod trace;
 mod trace_mmu;
 mod trace_tasks;
+mod trace_timeline;
 
 #[path = "../../../../fixtures/toolchains.rs"]
 mod toolchains;
