@@ -1,5 +1,6 @@
 //! What building a timeline costs, and asking it: `timeline FILE`.
 
+use std::path::Path;
 use std::time::Instant;
 
 use analyze::trace::Analysis;
@@ -9,7 +10,7 @@ use model::trace::Time;
 
 fn main() -> anyhow::Result<()> {
     let path = std::env::args_os().nth(1).ok_or_else(|| anyhow::anyhow!("timeline FILE"))?;
-    let image = capture::Image::open(path.as_ref())?;
+    let image = capture::Image::open(Path::new(&path))?;
     let began = Instant::now();
     let mut reader = Reader::new(image.as_ref())?;
     let mut builder = Builder::default();

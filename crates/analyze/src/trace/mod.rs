@@ -5,6 +5,7 @@
 //! counts, never the events. Times at the edges of the trace are cut there.
 
 pub mod collections;
+pub mod drawing;
 pub mod goroutines;
 mod intern;
 pub mod lifetimes;

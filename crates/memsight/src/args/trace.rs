@@ -16,6 +16,7 @@ Examples:
   memsight trace goroutines shop.trace           running, ready, blocked, by function
   memsight trace mmu shop.trace                  what the collector leaves to the program
   memsight trace tasks shop.trace --type order   user tasks: durations, and each one's regions and logs
+  memsight trace export shop.trace -o shop.json  a timeline for ui.perfetto.dev
   memsight trace profile shop.trace --kind sync -o sync.pb.gz
   memsight trace view shop.trace                 a timeline in the browser
 
@@ -37,6 +38,8 @@ pub(crate) enum TraceCommand {
     /// How long objects live, by type: short-lived garbage, and what survives collections.
     #[command(after_help = lifetimes::EXAMPLES)]
     Lifetimes(lifetimes::LifetimesArgs),
+    /// Writes a timeline for ui.perfetto.dev or chrome://tracing.
+    Export(TraceExportArgs),
     /// Writes where goroutines wait as a profile for pprof.
     Profile(TraceProfileArgs),
     /// Opens the trace in memsight's own pages: a timeline to zoom, and all of the above.
@@ -116,6 +119,50 @@ pub(crate) struct TraceTasksArgs {
     /// How many of them; 0 for all.
     #[arg(short, long, default_value_t = 20)]
     pub n: usize,
+}
+
+/// Arguments of `trace export`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceExportArgs {
+    /// The trace.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What is written.
+    #[arg(long, value_enum, default_value = "chrome")]
+    pub format: ExportFormat,
+    /// What the rows are.
+    #[arg(long, value_enum, default_value = "procs")]
+    pub view: ExportView,
+    /// Adds what lets each goroutine run; doubles the size.
+    #[arg(long)]
+    pub arrows: bool,
+    /// Leaves out what ends before; from the begin of the trace.
+    #[arg(long, value_name = "DURATION", value_parser = parse_nanos, default_value = "0")]
+    pub from: u64,
+    /// Leaves out what begins after.
+    #[arg(long, value_name = "DURATION", value_parser = parse_nanos)]
+    pub to: Option<u64>,
+    /// The file to write; standard output when missing.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Formats of timelines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// JSON, the Trace Event Format of Chrome.
+    Chrome,
+    /// Protobuf of Perfetto.
+    Perfetto,
+}
+
+/// Rows of timelines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportView {
+    /// Ps, with the goroutines that run on them.
+    Procs,
+    /// Goroutines.
+    Goroutines,
 }
 
 /// Arguments of `trace profile`.

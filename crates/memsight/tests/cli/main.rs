@@ -19,6 +19,7 @@ mod retained;
 mod serve;
 mod support;
 mod trace;
+mod trace_export;
 mod trace_mmu;
 mod trace_tasks;
 mod trace_timeline;

@@ -1,8 +1,11 @@
 //! Execution traces as text and JSON.
 
+pub mod chrome;
 pub mod collections;
 pub mod goroutines;
 pub mod lifetimes;
+pub mod perfetto;
+pub mod shown;
 pub mod summary;
 pub mod tasks;
 pub mod utilization;

@@ -43,12 +43,11 @@ impl Steps {
     pub(super) fn from(&self, time: Time) -> impl Iterator<Item = (Time, u64)> + '_ {
         let after = self.blocks.partition_point(|block| block.1 <= time);
         let blocks = self.blocks.get(after.saturating_sub(1)..).unwrap_or_default();
-        let all = blocks.iter().enumerate().flat_map(move |(at, (start, time, value))| {
+        blocks.iter().enumerate().flat_map(move |(at, (start, time, value))| {
             let end = blocks.get(at + 1).map_or(self.bytes.len(), |next| next.0);
             let bytes = self.bytes.get(*start..end).unwrap_or_default();
             std::iter::once((*time, *value)).chain(Values { bytes, time: *time, value: *value })
-        });
-        all
+        })
     }
 }
 

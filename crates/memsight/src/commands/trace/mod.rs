@@ -1,5 +1,6 @@
 //! `memsight trace`: what a Go execution trace says.
 
+mod export;
 mod gc;
 mod goroutines;
 mod lifetimes;
@@ -31,6 +32,7 @@ pub(crate) fn run(command: &TraceCommand, paint: Paint) -> Result<ExitCode, Fail
         TraceCommand::Mmu(args) => mmu::run(args, paint),
         TraceCommand::Tasks(args) => tasks::run(args, paint),
         TraceCommand::Lifetimes(args) => lifetimes::run(args, paint),
+        TraceCommand::Export(args) => export::run(args),
         TraceCommand::Profile(args) => profile::run(args),
         TraceCommand::View(args) => view::run(args),
     }
