@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::error::CaptureError;
 use crate::live::ProcessTarget;
 use crate::program::Program;
-use crate::snapshot::{Options, Progress};
+use crate::snapshot::{Frozen, Options, Progress};
 
 impl Program<'_> {
     /// Reads the object graph; its large columns lie in what `columns` lends.
@@ -72,7 +72,20 @@ impl ProcessTarget {
         progress: &mut Progress<'_>,
     ) -> Result<HeapGraph<'s>, CaptureError> {
         let frozen = self.freeze(options, progress)?;
-        let read = self.program(&frozen).object_graph(contents, columns);
+        self.graph_of(&frozen, contents, columns)
+    }
+
+    /// Reads the object graph of memory that was taken; see [`Self::object_graph`].
+    ///
+    /// # Errors
+    /// When the memory holds no heap that can be read.
+    pub fn graph_of<'s>(
+        &self,
+        frozen: &Frozen,
+        contents: Keep,
+        columns: &'s ScratchColumns,
+    ) -> Result<HeapGraph<'s>, CaptureError> {
+        let read = self.program(frozen).object_graph(contents, columns);
         let mut graph = read.map_err(|source| CaptureError::from_runtime(self.pid(), source))?;
         self.target().name.clone_into(&mut graph.source.target);
         graph.source.executable = self.target().labels.get("exe").cloned().unwrap_or_default();

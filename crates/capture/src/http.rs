@@ -192,6 +192,34 @@ impl HttpTarget {
         }
     }
 
+    /// Where the target is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Fetches `/debug/pprof/{path}`, which may take as long as `timeout`, piece by piece.
+    ///
+    /// # Errors
+    /// When nobody answers, or the answer is an error.
+    pub fn stream(
+        &self,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<impl Read + Send + use<>, CaptureError> {
+        let url = format!("{}/debug/pprof/{path}", self.base);
+        let agent = agent(timeout, TlsConfig::default());
+        let answer = agent.get(&url).call();
+        let mut response = answer.map_err(|error| failure(&url, error.to_string(), true))?;
+        let status = response.status();
+        if status.as_u16() != 200 {
+            let body = body(&url, &mut response).unwrap_or_default();
+            let said = String::from_utf8_lossy(&body);
+            let said = said.lines().next().unwrap_or_default().trim().to_owned();
+            return Err(failure(&url, format!("the program answered {status}: {said}"), false));
+        }
+        Ok(response.into_body().into_reader())
+    }
+
     pub(crate) fn observe(&self) -> Result<Observation, CaptureError> {
         let text = self.get("heap?debug=1")?;
         let runtime = decode::gotext::memstats(&String::from_utf8_lossy(&text));

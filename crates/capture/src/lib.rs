@@ -2,7 +2,7 @@
 //! is left of a process, a core file.
 //!
 //! Everything that touches the operating system unsafely is in this crate. Nothing
-//! here changes a target but [`profiling`] and [`snapshot`], which are asked for by name.
+//! here changes a target but [`switch`] and [`snapshot`], which are asked for by name.
 
 mod columns;
 pub mod core;
@@ -15,11 +15,12 @@ mod image;
 mod libraries;
 mod live;
 mod memory;
-pub mod profiling;
 mod program;
 mod scratch;
 pub mod signals;
 pub mod snapshot;
+mod sockets;
+pub mod switch;
 
 pub use columns::ScratchColumns;
 pub use error::{CaptureError, ErrorKind};
@@ -28,3 +29,4 @@ pub use image::Image;
 pub use live::{HeapCapture, LiveTarget, ProcessTarget, cpu_time, now};
 pub use memory::ProcessMemoryReader;
 pub use program::Program;
+pub use sockets::pprof_of;

@@ -20,9 +20,9 @@ use crate::error::CaptureError;
 use crate::http::HttpTarget;
 use crate::image::Image;
 use crate::memory::ProcessMemoryReader;
-use crate::profiling::RateWord;
 use crate::program::Program;
 use crate::snapshot::{self, Frozen};
+use crate::switch::{Width, Word};
 use crate::{find, signals};
 
 /// A heap profile and how it was got.
@@ -208,11 +208,40 @@ impl ProcessTarget {
     ///
     /// # Errors
     /// When it was not found or cannot be read.
-    pub fn profile_rate_word(&self) -> Result<RateWord, CaptureError> {
+    pub fn profile_rate_word(&self) -> Result<Word, CaptureError> {
         let (address, original) = self.with_runtime(|process| {
             Ok((process.profile_rate_address()?, process.profile_rate()?))
         })?;
-        Ok(RateWord { pid: self.pid, start_ticks: self.start_ticks, address, original })
+        let (pid, start_ticks, width) = (self.pid, self.start_ticks, Width::Eight);
+        Ok(Word { pid, start_ticks, address, width, original })
+    }
+
+    /// Where runtime.debug.traceallocfree lies and what it holds: with 1, execution traces
+    /// have events about heap objects.
+    ///
+    /// # Errors
+    /// When the release has none, or it was not found or cannot be read.
+    pub fn trace_objects_word(&self) -> Result<Word, CaptureError> {
+        /// The first minor version with those events.
+        const MINOR_MIN: u16 = 23;
+        let refuse = |reason: String| {
+            let advice = Some("execution traces without objects can be recorded of any release");
+            CaptureError::Refused { pid: self.pid, reason, advice }
+        };
+        if self.binary.version.minor < MINOR_MIN {
+            let version = &self.binary.info.version;
+            let reason =
+                format!("{version} has no events about heap objects, Go 1.23 and later do");
+            return Err(refuse(reason));
+        }
+        let found = self.with_runtime(|process| process.debug_variable("traceallocfree"))?;
+        // One that is not atomic would be read only when the program starts.
+        let found = found.filter(|variable| variable.is_atomic).ok_or_else(|| {
+            refuse("runtime.debug.traceallocfree was not found in its memory".to_owned())
+        })?;
+        let (pid, start_ticks, width) = (self.pid, self.start_ticks, Width::Four);
+        let (address, original) = (found.address, found.value.into());
+        Ok(Word { pid, start_ticks, address, width, original })
     }
 
     /// Takes the memory of the process; see [`snapshot::take`].

@@ -102,9 +102,10 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Runs the demonstration: a leaking shop, its healthy twin, and their verdicts.
     Demo(DemoArgs),
-    /// Restores MemProfileRate when standard input ends; --enable-profiling starts it.
+    /// Restores a word of a target when standard input ends; --enable-profiling and trace record
+    /// --allocfree start it.
     #[command(hide = true)]
-    RestoreProfiling(RestoreArgs),
+    RestoreWord(RestoreArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -412,6 +413,14 @@ pub(crate) struct RestoreArgs {
     pub(crate) start_ticks: u64,
     /// Address of the word.
     pub(crate) address: u64,
+    /// How many bytes it has.
+    pub(crate) bytes: u8,
+    /// What it held before.
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) original: i64,
+    /// What was written.
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) written: i64,
 }
 
 /// Arguments of `demo`.

@@ -6,11 +6,13 @@ mod commands;
 mod failure;
 mod files;
 mod heaps;
+mod interrupt;
 mod pprof;
-mod profiling;
 mod sampling;
 mod service;
 mod sources;
+mod switch;
+mod temporary;
 mod terminal;
 mod traces;
 mod viewer;
@@ -62,7 +64,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => commands::serve::run(&args, paint),
         Command::Doctor(args) => commands::doctor::run(&args, paint),
         Command::Demo(args) => commands::demo::run(&args, paint),
-        Command::RestoreProfiling(args) => profiling::restore(&args),
+        Command::RestoreWord(args) => switch::restore(&args),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }

@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 
 use crate::failure::Failure;
 use crate::heaps::HeapAccess;
+use crate::interrupt;
 use crate::pprof;
 use crate::traces::TraceAccess;
 
@@ -125,18 +126,8 @@ impl Service {
 
     /// A flag that Ctrl-C or SIGTERM sets.
     pub(crate) fn signalled(&self) -> Arc<AtomicBool> {
-        let flag = Arc::new(AtomicBool::new(false));
-        let set = Arc::clone(&flag);
-        self.runtime.spawn(async move {
-            use tokio::signal::unix::{SignalKind, signal};
-            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            set.store(true, Ordering::Relaxed);
-        });
-        flag
+        // Without handlers, signals end the process as ever.
+        interrupt::flag(&self.runtime).unwrap_or_default()
     }
 
     /// Ends the watch, then the server.

@@ -3,6 +3,7 @@
 //! [`Binary`] is what the executable tells (once per file), [`Process`] joins it
 //! with a running process. Nothing is written and nothing is stopped.
 
+mod debugvars;
 mod goroutines;
 mod heap;
 mod image;
@@ -12,6 +13,7 @@ mod memory;
 mod metrics;
 mod stats;
 
+pub use debugvars::DebugVariable;
 pub use heap::{Bucket, Counts, HeapBuckets, scale_heap_sample};
 pub use image::{MemoryImage, ThreadRegisters};
 pub use locate::Variables;
@@ -100,11 +102,14 @@ pub struct Binary {
     pclntab: (Addr, usize),
     module_data: Option<Addr>,
     module_data_sections: Vec<(Addr, usize)>,
+    /// Where the program's variables are, as linked.
+    writable: Vec<std::ops::Range<u64>>,
 }
 
 const SUPPORTED_MINOR: std::ops::RangeInclusive<u16> = 21..=27;
 const PCLNTAB_NAMES: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 const MODULE_SECTIONS: [&str; 4] = [".go.module", ".noptrdata", ".data.rel.ro", ".data"];
+const WRITABLE_SECTIONS: [&str; 4] = [".data", ".noptrdata", ".bss", ".noptrbss"];
 const SECTION_MAX: u64 = 1 << 30;
 
 impl Binary {
@@ -133,6 +138,10 @@ impl Binary {
             .filter(|section| section.size < SECTION_MAX)
             .map(|section| (section.addr, section.size as usize))
             .collect();
+        let writable = WRITABLE_SECTIONS.iter().filter_map(|name| elf.section(name));
+        let writable = writable
+            .map(|section| section.addr.0..section.addr.0.saturating_add(section.size))
+            .collect();
         Ok(Binary {
             version,
             build_id: elf.build_id(),
@@ -144,6 +153,7 @@ impl Binary {
             pclntab: (section.addr, section.size as usize),
             module_data,
             module_data_sections,
+            writable,
             info,
         })
     }

@@ -3,7 +3,11 @@
 //! Parsers are tolerant: a missing line gives `None`, an unknown line is skipped.
 //! Sizes in "kB" are KiB (the kernel's habit) and are returned in bytes.
 
+mod sockets;
+
 use model::{HostMemory, Pressure, PressureLine, ProcessMemory};
+
+pub use sockets::{Listener, listeners};
 
 /// One line of /proc/PID/maps.
 #[derive(Clone, Debug, PartialEq, Eq)]

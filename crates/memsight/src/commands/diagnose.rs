@@ -17,8 +17,8 @@ use store::{Options, Store, StoredTarget};
 use crate::args::DiagnoseArgs;
 use crate::failure::{Exit, Failure};
 use crate::heaps;
-use crate::profiling::ProfilingOn;
 use crate::sampling::Samples;
+use crate::switch::SwitchedOn;
 use crate::terminal::{Progress, print};
 
 /// Samples a target, or reads a store, and prints the verdict.
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DiagnoseArgs, paint: Paint) -> Result<ExitCode, Failure
 fn live(args: &DiagnoseArgs) -> Result<Diagnosis, Failure> {
     let spec = TargetSpec::parse(&args.target).map_err(Failure::usage)?;
     let _profiling = match args.enable_profiling {
-        true => ProfilingOn::enable(&spec)?,
+        true => SwitchedOn::profiling(&spec)?,
         false => None,
     };
     let samples = Samples::collect(&spec, args.duration)?;
