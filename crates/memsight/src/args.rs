@@ -4,6 +4,7 @@ pub(crate) mod gctrace;
 pub(crate) mod heap;
 pub(crate) mod lifetimes;
 pub(crate) mod metrics;
+pub(crate) mod record;
 pub(crate) mod trace;
 
 use std::path::PathBuf;

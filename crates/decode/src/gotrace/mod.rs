@@ -18,10 +18,12 @@ mod order;
 mod reader;
 mod spec;
 mod v1;
+mod whole;
 mod wire;
 
 pub use error::GoTraceError;
 use model::trace::{Clock, Event, Tables, ThreadId};
+pub use whole::Whole;
 
 /// What stands behind "go 1." in each format.
 const VERSIONS_1: [u32; 3] = [11, 19, 21];

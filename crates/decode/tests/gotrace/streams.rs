@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use decode::gotrace::Reader;
+use decode::gotrace::{GoTraceError, Reader, Whole};
 
 use crate::go;
 use crate::lines;
@@ -90,4 +90,51 @@ fn many_events_are_those_of_gos_reader() {
             println!("Go {name} {debug}: {} events are the same", check(&trace, oracle).len());
         }
     }
+}
+
+/// How many events there are, and how many parts; to the end, without an error.
+fn count(bytes: &[u8]) -> (u64, u64) {
+    let mut reader = Reader::new(bytes).unwrap();
+    let (mut events, mut parts) = (0, 0);
+    while let Some(event) = reader.next().unwrap() {
+        events += 1;
+        parts += u64::from(matches!(event.what, model::trace::What::Sync { .. }));
+    }
+    // The last synchronisation begins nothing.
+    (events, parts - 1)
+}
+
+#[test]
+fn what_is_whole_can_be_read_to_its_end() {
+    for (name, toolchain) in go::toolchains() {
+        let trace = go::record(&name, &toolchain, 16_000, SHORT_GENERATIONS);
+        let bytes = std::fs::read(&trace).unwrap();
+        let (mut whole, mut seen) = (Whole::default(), 0);
+        for piece in bytes.chunks(10_007) {
+            whole.push(piece);
+            if whole.generations() == seen {
+                continue;
+            }
+            seen = whole.generations();
+            let part = &bytes[..usize::try_from(whole.len()).unwrap()];
+            assert_eq!(count(part).1, seen, "Go {name}");
+        }
+        let (version, parts) = (Reader::new(&bytes).unwrap().version(), count(&bytes).1);
+        let expected = match version {
+            ..22 => 0,
+            // What ends the last part is the end of the file.
+            22..26 => parts - 1,
+            _ => parts,
+        };
+        assert_eq!(whole.generations(), expected, "Go {name}");
+        assert_eq!(whole.is_empty(), version < 22, "Go {name}");
+        println!("Go {name}: {expected} of {parts} parts are whole");
+    }
+    let mut whole = Whole::default();
+    whole.push(b"no trace at all, but long enough");
+    assert!(whole.is_empty() && whole.damage().is_none());
+    let mut whole = Whole::default();
+    whole.push(b"go 1.26 trace\0\0\0\x34\x99");
+    assert_eq!(whole.len(), 17);
+    assert_eq!(whole.damage().map(GoTraceError::offset), Some(17));
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use regex::Regex;
 
-use super::lifetimes;
+use super::{lifetimes, record};
 
 /// The first steps.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  curl -o shop.trace 'http://localhost:6060/debug/pprof/trace?seconds=5'
+  memsight trace record name:shop -o shop.trace  records 5 seconds
   memsight trace summary shop.trace              how much of what
   memsight trace gc shop.trace                   collections: pauses, assists, heap and goal
   memsight trace goroutines shop.trace           running, ready, blocked, by function
@@ -40,6 +40,9 @@ pub(crate) enum TraceCommand {
     Lifetimes(lifetimes::LifetimesArgs),
     /// Writes a timeline for ui.perfetto.dev or chrome://tracing.
     Export(TraceExportArgs),
+    /// Records a trace of a running program, with --allocfree one of its objects.
+    #[command(after_help = record::EXAMPLES)]
+    Record(record::RecordArgs),
     /// Writes where goroutines wait as a profile for pprof.
     Profile(TraceProfileArgs),
     /// Opens the trace in memsight's own pages: a timeline to zoom, and all of the above.

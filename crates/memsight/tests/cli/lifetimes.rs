@@ -26,7 +26,7 @@ fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// The program, built once by each toolchain.
+/// The program, built once by each toolchain, and once more without symbols.
 pub(crate) fn programs() -> &'static [Built] {
     static PROGRAMS: OnceLock<Vec<Built>> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -34,26 +34,35 @@ pub(crate) fn programs() -> &'static [Built] {
             println!("skipped: there is no Go toolchain in PATH");
             return Vec::new();
         }
-        toolchains::toolchains().iter().map(|(name, go)| build(name, go)).collect()
+        let toolchains = toolchains::toolchains();
+        let plain = toolchains.iter().map(|(name, go)| build(name, go, &[]));
+        let stripped = [("stripped".to_owned(), PathBuf::from("go"))];
+        let flags = ["-s -w", "-buildmode=pie"];
+        plain.chain(stripped.iter().map(|(name, go)| build(name, go, &flags))).collect()
     })
 }
 
-fn build(name: &str, go: &Path) -> Built {
+/// Builds with these flags of the linker, first, and others.
+fn build(name: &str, go: &Path, flags: &[&str]) -> Built {
     let program = scratch(&format!("lifetimes-{name}"));
+    let is_old = ["1.21", "1.22"].iter().any(|old| name.starts_with(old));
+    // From Go 1.23 on the linker has to be asked for what the program looks at of the runtime.
+    let linker = if is_old { "" } else { "-checklinkname=0 " };
+    let linker = format!("-ldflags={linker}{}", flags.first().unwrap_or(&""));
     let mut build = Command::new(go);
-    build.args(["build", "-o"]).arg(&program).arg(".");
+    build.args(["build", "-o"]).arg(&program).arg(linker).args(flags.iter().skip(1)).arg(".");
     build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lifetimes"));
     build.env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
     let output = build.output().unwrap();
     assert!(output.status.success(), "Go {name}: {}", String::from_utf8_lossy(&output.stderr));
-    let is_old = ["1.21", "1.22"].iter().any(|old| name.starts_with(old));
     Built { name: name.to_owned(), program, is_old }
 }
 
 /// Records a trace; what the program printed.
 fn record(built: &Built, trace: &Path) -> String {
     let mut run = Command::new(&built.program);
-    let output = run.arg(trace).env("GODEBUG", "traceallocfree=1").output().unwrap();
+    let debug = "traceallocfree=1,gcshrinkstackoff=1";
+    let output = run.arg(trace).env("GODEBUG", debug).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -14,6 +14,7 @@ mod planted;
 mod planted_waste;
 mod pprof;
 mod profiles;
+mod record;
 mod remote;
 mod retained;
 mod serve;

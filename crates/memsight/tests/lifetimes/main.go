@@ -1,7 +1,9 @@
 // Objects whose types, numbers and lifetimes are known.
 //
 //	lifetimes FILE    records a trace of them, and prints what the runtime counted meanwhile
-//	lifetimes serve   keeps objects and makes garbage, with net/http/pprof on a port of its own
+//	lifetimes serve   keeps objects and makes garbage, with net/http/pprof on a port of its own;
+//	                  says where that is, and where the variable behind traceallocfree is
+//	lifetimes idle    does nothing
 //
 // While the trace is recorded the collector runs only when it is called, and twice the runtime
 // is asked for its figures: the world is stopped then, which the trace has, too.
@@ -18,6 +20,7 @@ import (
 	"runtime/metrics"
 	"runtime/trace"
 	"time"
+	"unsafe"
 )
 
 // Kept through as many collections as their names say.
@@ -103,7 +106,18 @@ func figures(stats *runtime.MemStats) uint64 {
 	return tinyAllocs[0].Value.Uint64()
 }
 
+// grow makes the stack large enough for all that follows: it must not grow while objects are
+// traced (docs/lifetimes.md says why).
+func grow(depth int) byte {
+	var space [1024]byte
+	if depth == 0 {
+		return space[0]
+	}
+	return grow(depth-1) + space[depth]
+}
+
 func record(path string) {
+	grow(64)
 	debug.SetGCPercent(-1)
 	file, err := os.Create(path)
 	if err != nil {
@@ -144,6 +158,26 @@ func record(path string) {
 	runtime.KeepAlive(listForever)
 }
 
+// dbgVar is the runtime's own entry for a variable of GODEBUG.
+type dbgVar struct {
+	name   string
+	value  *int32
+	atomic *int32
+	def    int32
+}
+
+//go:linkname dbgvars runtime.dbgvars
+var dbgvars []*dbgVar
+
+func variable() unsafe.Pointer {
+	for _, v := range dbgvars {
+		if v.name == "traceallocfree" {
+			return unsafe.Pointer(v.atomic)
+		}
+	}
+	return nil
+}
+
 func serve() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -154,18 +188,24 @@ func serve() {
 		listForever = &keptForever{next: listForever}
 	}
 	go func() {
+		grow(64)
 		for {
 			waste()
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	fmt.Println("serving on", listener.Addr())
+	fmt.Println("serving", listener.Addr(), uintptr(variable()))
 	panic(http.Serve(listener, nil))
 }
 
 func main() {
-	if os.Args[1] == "serve" {
+	switch os.Args[1] {
+	case "serve":
 		serve()
+	case "idle":
+		fmt.Println("idle")
+		time.Sleep(time.Hour)
+	default:
+		record(os.Args[1])
 	}
-	record(os.Args[1])
 }

@@ -42,7 +42,7 @@ pub fn text(all: &Lifetimes, view: &View<'_>, paint: Paint) -> String {
     let collections = count(all.collections.into());
     let duration = nanos(all.duration_nanos);
     let headline = format!("lifetimes of objects in {duration} with {collections} collections");
-    let mut out = format!("{}\n\n{}", paint.bold(&headline), totals(all, view));
+    let mut out = format!("{}\n\n{}", paint.bold(&headline), totals(all));
     if view.is_detailed {
         for of in view.shown(view.types) {
             out += &format!("\n{}", details(of, &view.options, paint));
@@ -63,20 +63,15 @@ pub fn text(all: &Lifetimes, view: &View<'_>, paint: Paint) -> String {
     out + &super::warning(view.warning, paint)
 }
 
-fn totals(all: &Lifetimes, view: &View<'_>) -> String {
+fn totals(all: &Lifetimes) -> String {
     let (totals, named) = (&all.totals, &all.named);
     let mut out = String::new();
     let mut line = |name: &str, text: String| out += &format!("{name:<12} {text}\n");
-    let by_trace = percent(named.existed_by_trace, totals.existed.objects);
     let known = named.existed_by_trace + named.existed_by_snapshot;
-    let types = match view.has_snapshot {
-        true => format!(
-            "types known of {} (by the trace alone {by_trace})",
-            percent(known, totals.existed.objects)
-        ),
-        false => format!("types known of {by_trace}"),
-    };
-    line("existed", format!("{}; {types}", counted(totals.existed)));
+    let known = percent(known, totals.existed.objects);
+    let living = percent(named.existed_living_named, named.existed_living);
+    line("existed", counted(totals.existed));
+    line("", format!("types known of {known}, of those that live at the end {living}"));
     let packed = match totals.packed {
         0 => String::new(),
         packed => format!(", and {} tiny objects in slots of others", count(packed)),
@@ -300,6 +295,8 @@ pub fn value(all: &Lifetimes, view: &View<'_>) -> Value {
         "named": {
             "existed_by_trace": json::unsigned(named.existed_by_trace),
             "existed_by_snapshot": json::unsigned(named.existed_by_snapshot),
+            "existed_living": json::unsigned(named.existed_living),
+            "existed_living_named": json::unsigned(named.existed_living_named),
             "allocated": json::unsigned(named.allocated),
             "allocated_plain_bytes": json::unsigned(named.allocated_bytes),
         },

@@ -75,12 +75,15 @@ impl<'s> Tracker<'s> {
     /// Ends.
     pub fn finish(mut self) -> Lifetimes {
         let age = self.now();
+        let unknown = self.types.named(UNKNOWN_NAME);
         for (record, _) in self.heap.iter().flat_map(|(_, slots)| slots.living()) {
             self.unmatched.early_unresolved += u64::from(record.owes_free());
+            let subject = self.subjects.get(record.subject);
             if record.has_existed() {
+                self.named.existed_living += 1;
+                self.named.existed_living_named += u64::from(subject.of != unknown);
                 continue;
             }
-            let subject = self.subjects.get(record.subject);
             // The last collection may not have swept all.
             let judged = self.collections.saturating_sub(1);
             let survived = judged.saturating_sub(record.born_collections);

@@ -6,6 +6,7 @@ mod goroutines;
 mod lifetimes;
 mod mmu;
 mod profile;
+mod record;
 mod summary;
 mod tasks;
 mod view;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: &TraceCommand, paint: Paint) -> Result<ExitCode, Fail
         TraceCommand::Export(args) => export::run(args),
         TraceCommand::Profile(args) => profile::run(args),
         TraceCommand::View(args) => view::run(args),
+        TraceCommand::Record(args) => record::run(args),
     }
 }
 
