@@ -28,4 +28,5 @@ pub mod pprof;
 pub mod procfs;
 pub mod profile;
 pub mod records;
+pub mod resident;
 pub mod symbols;

@@ -12,6 +12,7 @@ pub mod heap;
 pub mod memory;
 pub mod metrics;
 pub mod profile;
+pub mod rss;
 pub mod strings;
 pub mod target;
 pub mod trace;
@@ -29,6 +30,7 @@ pub use profile::{
     Function, FunctionId, Label, LabelValue, Line, LocationId, MappingId, Profile, SampleId,
     StackId, ValueType,
 };
+pub use rss::{Rss, RssKind};
 pub use strings::{StrId, StringTable};
 pub use target::{Target, TargetId, TargetSpec};
 pub use units::{Addr, Bytes, Timestamp};

@@ -9,59 +9,59 @@ use crate::goruntime::RuntimeLayout;
 
 /// Offsets in bytes on 64-bit Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Minor release.
-    pub(super) minor: u16,
+    pub(crate) minor: u16,
     /// runtime.mspan: `nelems` and `freeindex` are words before 1.22, 16 bits after.
-    pub(super) nelems: usize,
-    pub(super) alloc_bits: usize,
-    pub(super) gcmark_bits: usize,
-    pub(super) sweepgen: usize,
-    pub(super) spanclass: usize,
-    pub(super) state: usize,
-    pub(super) is_user_arena: usize,
-    pub(super) elemsize: usize,
-    pub(super) specials: usize,
+    pub(crate) nelems: usize,
+    pub(crate) alloc_bits: usize,
+    pub(crate) gcmark_bits: usize,
+    pub(crate) sweepgen: usize,
+    pub(crate) spanclass: usize,
+    pub(crate) state: usize,
+    pub(crate) is_user_arena: usize,
+    pub(crate) elemsize: usize,
+    pub(crate) specials: usize,
     /// `largeType`; 0 before allocation headers (1.22).
-    pub(super) large_type: usize,
-    pub(super) span_size: usize,
+    pub(crate) large_type: usize,
+    pub(crate) span_size: usize,
     /// runtime.mheap
-    pub(super) arenas: u64,
+    pub(crate) arenas: u64,
     /// runtime.moduledata
-    pub(super) etypes: u64,
-    pub(super) rodata: u64,
-    pub(super) gofunc: u64,
-    pub(super) gcdatamask: u64,
-    pub(super) next_module: u64,
+    pub(crate) etypes: u64,
+    pub(crate) rodata: u64,
+    pub(crate) gofunc: u64,
+    pub(crate) gcdatamask: u64,
+    pub(crate) next_module: u64,
     /// runtime.special: `kind`; what follows the header.
-    pub(super) special_kind: u64,
-    pub(super) special_end: u64,
+    pub(crate) special_kind: u64,
+    pub(crate) special_end: u64,
     /// Kinds of specials; 0 where the release has none.
-    pub(super) kind_finalizer: u8,
-    pub(super) kind_weak_handle: u8,
-    pub(super) kind_profile: u8,
-    pub(super) kind_cleanup: u8,
+    pub(crate) kind_finalizer: u8,
+    pub(crate) kind_weak_handle: u8,
+    pub(crate) kind_profile: u8,
+    pub(crate) kind_cleanup: u8,
     /// runtime.g
-    pub(super) sched_ctxt: u64,
-    pub(super) syscall_sp: u64,
-    pub(super) status: u64,
-    pub(super) goid: u64,
-    pub(super) g_m: u64,
+    pub(crate) sched_ctxt: u64,
+    pub(crate) syscall_sp: u64,
+    pub(crate) status: u64,
+    pub(crate) goid: u64,
+    pub(crate) g_m: u64,
     /// `xRegs`: where the vector registers of a goroutine lie that a signal preempted, and
     /// how many bytes they are. The collector scans them since 1.27; 0 before.
-    pub(super) x_regs: u64,
-    pub(super) x_regs_bytes: u64,
+    pub(crate) x_regs: u64,
+    pub(crate) x_regs_bytes: u64,
     /// runtime.m
-    pub(super) procid: u64,
+    pub(crate) procid: u64,
     /// runtime._defer: `heap` and `link`.
-    pub(super) defer_heap: u64,
-    pub(super) defer_link: u64,
+    pub(crate) defer_heap: u64,
+    pub(crate) defer_link: u64,
     /// runtime.hchan: `elemtype`.
-    pub(super) chan_elem: usize,
+    pub(crate) chan_elem: usize,
 }
 
 impl Layout {
-    pub(super) fn of(version: GoVersion, machine: u16) -> Layout {
+    pub(crate) fn of(version: GoVersion, machine: u16) -> Layout {
         let minor = version.minor;
         // 1.22 made nelems and freeindex 16 bits wide and put them in one word.
         let shift = if minor == 21 { 8 } else { 0 };
@@ -125,16 +125,16 @@ impl Layout {
 }
 
 /// `e_machine`.
-pub(super) const X86_64: u16 = 62;
+pub(crate) const X86_64: u16 = 62;
 /// `_PageSize`.
-pub(super) const PAGE: u64 = 8192;
+pub(crate) const PAGE: u64 = 8192;
 /// `heapArenaBytes`.
-pub(super) const ARENA: u64 = 64 << 20;
+pub(crate) const ARENA: u64 = 64 << 20;
 /// Largest element whose pointer bitmap lies in its span (`minSizeForMallocHeader`).
-pub(super) const BITMAP_MAX: u64 = 512;
+pub(crate) const BITMAP_MAX: u64 = 512;
 /// `mallocHeaderSize`.
-pub(super) const HEADER: u64 = 8;
+pub(crate) const HEADER: u64 = 8;
 /// Offset of `marks` in `spanInlineMarkBits`, and its size.
-pub(super) const INLINE_MARKS: (u64, u64) = (64, 128);
+pub(crate) const INLINE_MARKS: (u64, u64) = (64, 128);
 /// Offset of `pageUseSpanInlineMarkBits` in `heapArena`.
-pub(super) const ARENA_INLINE_BITS: u64 = 68608;
+pub(crate) const ARENA_INLINE_BITS: u64 = 68608;

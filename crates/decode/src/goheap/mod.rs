@@ -11,7 +11,7 @@ mod files;
 mod globals;
 mod gotype;
 mod hidden;
-mod layout;
+pub(crate) mod layout;
 mod modules;
 mod names;
 mod pointers;

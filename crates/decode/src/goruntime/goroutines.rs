@@ -87,7 +87,7 @@ impl G {
     }
 
     fn is_dead(&self) -> bool {
-        matches!(self.status, 0 | status::DEAD | status::DEAD_EXTRA)
+        !is_alive(self.status)
     }
 
     /// The program changes while it is read; what is no `g` at all is left out.
@@ -98,6 +98,11 @@ impl G {
     fn state(&self) -> &'static str {
         state(self.status)
     }
+}
+
+/// Whether a status, with or without its scan bit, is that of a goroutine there is.
+pub(crate) fn is_alive(status: u32) -> bool {
+    !matches!(status & !status::SCAN, 0 | status::DEAD | status::DEAD_EXTRA)
 }
 
 /// The word for a status without its scan bit.

@@ -59,6 +59,12 @@ pub struct Variables {
     pub finalizers_queued: Option<Addr>,
     /// `runtime.finexecuted`, since Go 1.25.
     pub finalizers_executed: Option<Addr>,
+    /// `runtime.persistentChunks`: the list of the runtime's permanent memory.
+    pub persistent_chunks: Option<Addr>,
+    /// `runtime.gcBitsArenas`: the lists of mark and allocation bits.
+    pub gc_bits_arenas: Option<Addr>,
+    /// `runtime.buckhash`: the hash table of profiling buckets.
+    pub bucket_table: Option<Addr>,
 }
 
 pub(super) const X86_64: u16 = 62;
@@ -66,7 +72,7 @@ pub(super) const X86_64: u16 = 62;
 impl Variables {
     /// Looks the variables up in the symbol table.
     pub fn by_symbols(elf: &Elf<'_>) -> Variables {
-        const NAMES: [&str; 22] = [
+        const NAMES: [&str; 25] = [
             "runtime.mbuckets",
             "runtime.mProfCycle",
             "runtime.MemProfileRate",
@@ -89,6 +95,9 @@ impl Variables {
             "runtime.extraMLength",
             "runtime.finqueued",
             "runtime.finexecuted",
+            "runtime.persistentChunks",
+            "runtime.gcBitsArenas",
+            "runtime.buckhash",
         ];
         let found = elf.symbols(&NAMES);
         let at = |index: usize| found.get(index).copied().flatten();
@@ -115,6 +124,9 @@ impl Variables {
             extra_length: at(19),
             finalizers_queued: at(20),
             finalizers_executed: at(21),
+            persistent_chunks: at(22),
+            gc_bits_arenas: at(23),
+            bucket_table: at(24),
         }
     }
 
@@ -157,6 +169,7 @@ impl Variables {
         let queued = loads(queue_finalizer).into_iter();
         let mut shared = queued.filter(|load| load.0 == Width::W64 && of_collector.contains(load));
         self.all_finalizers = self.all_finalizers.or_else(|| shared.next().map(|load| load.1));
+        self.tables_by_code(elf, table);
         self.receivers_by_code(elf, table);
         self.scheduler_by_code(elf, table, &MetricsLayout::of(version, elf.machine));
         self
@@ -211,6 +224,20 @@ impl Variables {
             let stats = receiver("runtime.gcMarkTermination", "runtime.(*cpuStats).accumulate")?;
             stats.0.checked_sub(layout.cpu_stats).map(Addr)
         });
+    }
+
+    /// Tables that are the first a function loads.
+    fn tables_by_code(&mut self, elf: &Elf<'_>, table: &Pclntab<'_>) {
+        let names = ["runtime.persistentalloc1", "runtime.newArenaMayUnlock", "runtime.stkbucket"];
+        let [persistent, bits, buckets] = functions(table, names).map(|func| {
+            let loads = func.map(|func| rip_loads(elf, &func)).unwrap_or_default();
+            first(&loads, Width::W64)
+        });
+        self.persistent_chunks = self.persistent_chunks.or(persistent);
+        // gcBitsArenas.free, behind the lock.
+        let bits = bits.and_then(|free| free.0.checked_sub(8)).map(Addr);
+        self.gc_bits_arenas = self.gc_bits_arenas.or(bits);
+        self.bucket_table = self.bucket_table.or(buckets);
     }
 
     /// Variables whose address is passed as the receiver of a method.

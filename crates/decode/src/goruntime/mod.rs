@@ -19,7 +19,7 @@ pub use image::{MemoryImage, ThreadRegisters};
 pub use locate::Variables;
 pub use memory::{BlockCache, Memory, MemoryError};
 
-pub(crate) use goroutines::state as goroutine_state;
+pub(crate) use goroutines::{is_alive, state as goroutine_state};
 pub(crate) use layout::{Layout as RuntimeLayout, wait_reason};
 
 use model::{Addr, GoVersion};
@@ -310,7 +310,17 @@ impl<'a, M: Memory> Process<'a, M> {
         Ok(Process { binary, bias, variables, table, memory })
     }
 
-    fn variable(&self, addr: Option<Addr>, name: &'static str) -> Result<Addr, RuntimeError> {
+    /// The memory it is read through.
+    pub(crate) fn memory(&self) -> &'a M {
+        self.memory
+    }
+
+    /// Where a variable is now.
+    pub(crate) fn variable(
+        &self,
+        addr: Option<Addr>,
+        name: &'static str,
+    ) -> Result<Addr, RuntimeError> {
         addr.and_then(|addr| self.bias.apply(addr)).ok_or(RuntimeError::NotFound(name))
     }
 }

@@ -3,7 +3,10 @@
 //! Parsers are tolerant: a missing line gives `None`, an unknown line is skipped.
 //! Sizes in "kB" are KiB (the kernel's habit) and are returned in bytes.
 
+mod smaps;
 mod sockets;
+
+pub use smaps::{MemoryMap, PAGE_BYTES, PageEntry, smaps};
 
 use model::{HostMemory, Pressure, PressureLine, ProcessMemory};
 
