@@ -16,6 +16,7 @@ mod libraries;
 mod live;
 mod memory;
 mod program;
+pub mod resident;
 mod scratch;
 pub mod signals;
 pub mod snapshot;

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use decode::goruntime::{Attached, Bias, Binary, Process, RuntimeError};
 use decode::procfs;
+use decode::resident::GoTables;
 use model::profile::{Location, Mapping};
 use model::{
-    Addr, GoroutineSnapshot, MappingId, Observation, Profile, RuntimeMetrics, Target, TargetSpec,
+    Addr, GoroutineSnapshot, MappingId, Observation, Profile, Rss, RuntimeMetrics, Target, TargetSpec,
     Timestamp,
 };
 
@@ -21,6 +22,7 @@ use crate::http::HttpTarget;
 use crate::image::Image;
 use crate::memory::ProcessMemoryReader;
 use crate::program::Program;
+use crate::resident::{self, NO_PROCESS};
 use crate::snapshot::{self, Frozen};
 use crate::switch::{Width, Word};
 use crate::{find, signals};
@@ -139,6 +141,18 @@ impl LiveTarget {
         match self {
             LiveTarget::Process(process) => process.runtime_metrics(),
             LiveTarget::Http(http) => http.runtime_metrics(),
+        }
+    }
+
+    /// What its resident memory consists of. Of a process whose memory may not be read only the
+    /// mappings are told apart.
+    ///
+    /// # Errors
+    /// When the target has ended, or is known only by a URL.
+    pub fn rss(&self) -> Result<Rss, CaptureError> {
+        match self {
+            LiveTarget::Process(process) => process.rss(),
+            LiveTarget::Http(_) => Err(CaptureError::Unsupported(NO_PROCESS.to_owned())),
         }
     }
 
@@ -363,6 +377,23 @@ impl ProcessTarget {
         runtime.heap_profile_time
     }
 
+    /// What its resident memory consists of; see [`LiveTarget::rss`].
+    ///
+    /// # Errors
+    /// When the process has ended or its mappings may not be read.
+    pub fn rss(&self) -> Result<Rss, CaptureError> {
+        self.check_alive()?;
+        let memory = ProcessMemoryReader::new(self.pid);
+        let file = self.image.as_ref();
+        let rss = resident::of_go(self.pid, || {
+            let process = Process::new(&self.binary, &self.attached, file, &memory)?;
+            GoTables::read(&process, file)
+        });
+        self.image.release();
+        self.check_alive()?;
+        rss
+    }
+
     fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
         let result = self.with_runtime(|process| process.goroutines(monotonic_nanos()));
         self.image.release();
@@ -382,7 +413,7 @@ fn marks_in_pages(binary: &Binary) -> bool {
     }
 }
 
-fn inode(path: &str) -> std::io::Result<u64> {
+pub(crate) fn inode(path: &str) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
     Ok(fs::metadata(path)?.ino())
 }

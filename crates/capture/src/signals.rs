@@ -79,6 +79,8 @@ struct Hierarchy {
     inactive_file: &'static str,
     slab: &'static str,
     sock: &'static str,
+    /// A file of its own in v1, a field of memory.stat in v2.
+    kernel: &'static str,
     oom_file: &'static str,
 }
 
@@ -90,7 +92,8 @@ const V1: Hierarchy = Hierarchy {
     file: "total_cache",
     inactive_file: "total_inactive_file",
     slab: "slab",
-    sock: "sock",
+    sock: "memory.kmem.tcp.usage_in_bytes",
+    kernel: "memory.kmem.usage_in_bytes",
     oom_file: "memory.oom_control",
 };
 
@@ -103,6 +106,7 @@ const V2: Hierarchy = Hierarchy {
     inactive_file: "inactive_file",
     slab: "slab",
     sock: "sock",
+    kernel: "kernel",
     oom_file: "memory.events",
 };
 
@@ -135,7 +139,10 @@ impl Hierarchy {
             file_bytes: field(self.file),
             inactive_file_bytes,
             slab_bytes: field(self.slab),
-            sock_bytes: field(self.sock),
+            sock_bytes: field(self.sock).or_else(|| number(level, self.sock)),
+            kernel_bytes: field(self.kernel).or_else(|| number(level, self.kernel)),
+            kernel_stack_bytes: field("kernel_stack"),
+            page_table_bytes: field("pagetables"),
             oom_kills: procfs::flat_field(&oom, "oom_kill"),
             limit_hits: number(level, "memory.failcnt").or_else(|| procfs::flat_field(&oom, "max")),
         })

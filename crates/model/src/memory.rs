@@ -71,6 +71,12 @@ pub struct CgroupMemory {
     pub slab_bytes: Option<u64>,
     /// Socket buffers.
     pub sock_bytes: Option<u64>,
+    /// All the kernel keeps for it, slab included.
+    pub kernel_bytes: Option<u64>,
+    /// Of that stacks of threads in the kernel.
+    pub kernel_stack_bytes: Option<u64>,
+    /// Of that page tables.
+    pub page_table_bytes: Option<u64>,
     /// OOM kills so far.
     pub oom_kills: Option<u64>,
     /// Times the limit was hit.
