@@ -18,5 +18,6 @@ pub mod metrics;
 pub mod names;
 pub mod pprof;
 pub mod report;
+pub mod rss;
 pub mod stats;
 pub mod trace;

@@ -178,13 +178,18 @@ impl Class {
     fn finish(self) -> SpanUse {
         let mut used = self.used;
         let sparse = &mut used.sparse;
-        // Spans of a class are of one size.
-        let (slots, bytes) = (used.slots / used.spans.max(1), used.span_bytes / used.spans.max(1));
         let left = sparse.live.objects.saturating_sub(self.room);
-        let needed = left.div_ceil(slots.max(1)).min(sparse.spans);
+        let needed = spans_for(left, used.slots, used.spans).min(sparse.spans);
+        // Spans of a class are of one size.
+        let bytes = used.span_bytes / used.spans.max(1);
         sparse.returnable_bytes = sparse.span_bytes.saturating_sub(needed.saturating_mul(bytes));
         used
     }
+}
+
+/// How many spans `objects` need, where `spans` have `slots` together.
+pub(crate) fn spans_for(objects: u64, slots: u64, spans: u64) -> u64 {
+    objects.div_ceil((slots / spans.max(1)).max(1))
 }
 
 /// Counts a sparse span for the types of its live objects.
