@@ -5,6 +5,7 @@ pub(crate) mod heap;
 pub(crate) mod lifetimes;
 pub(crate) mod metrics;
 pub(crate) mod record;
+pub(crate) mod rss;
 pub(crate) mod trace;
 
 use std::path::PathBuf;
@@ -94,6 +95,9 @@ pub(crate) enum Command {
     /// Shows the metrics of Go's runtime/metrics of a live process, without its help.
     #[command(after_help = metrics::EXAMPLES)]
     Metrics(metrics::MetricsArgs),
+    /// Says what every resident page of a process is used for, why, and what would help.
+    #[command(after_help = rss::EXAMPLES)]
+    Rss(rss::RssArgs),
     /// Sums up garbage collection from GODEBUG=gctrace=1 lines, of a log or a program it runs.
     #[command(after_help = gctrace::EXAMPLES)]
     Gctrace(gctrace::GctraceArgs),

@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Goroutines(args) => commands::runtime::goroutines(&args, paint),
         Command::Runtime(args) => commands::runtime::runtime(&args),
         Command::Metrics(args) => commands::metrics::run(&args, paint),
+        Command::Rss(args) => commands::rss::run(&args, paint),
         Command::Gctrace(args) => commands::gctrace::run(&args, paint),
         Command::Serve(args) => commands::serve::run(&args, paint),
         Command::Doctor(args) => commands::doctor::run(&args, paint),

@@ -13,5 +13,6 @@ pub mod picture;
 pub mod pprof;
 pub mod profile;
 pub mod quantity;
+pub mod rss;
 pub mod table;
 pub mod trace;

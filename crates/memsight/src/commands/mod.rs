@@ -8,6 +8,7 @@ pub(crate) mod heap;
 pub(crate) mod metrics;
 pub(crate) mod profile;
 pub(crate) mod ps;
+pub(crate) mod rss;
 pub(crate) mod runtime;
 pub(crate) mod serve;
 pub(crate) mod trace;

@@ -54,6 +54,9 @@ fn without_permission_the_missing_capability_is_named() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{errors}");
     assert!(errors.contains("CAP_SYS_PTRACE"), "{errors}");
+    let output =
+        Command::new(&copy).args(["rss", &shop.pid()]).uid(65534).gid(65534).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The shop, made to say that a release to come has built it.
@@ -84,6 +87,9 @@ fn of_unknown_releases_the_message_says_what_still_works() {
         assert_eq!(errors.matches("is not supported").count(), 1, "{errors}");
         assert!(errors.contains("go1.9") && errors.contains("debug.WriteHeapDump"), "{errors}");
     }
+    let rss = memsight(&["rss", &pid]);
+    let errors = String::from_utf8_lossy(&rss.stderr);
+    assert!(rss.status.success() && errors.contains("mappings only"), "{errors}");
     // Its memory is known all the same.
     let row = stdout(&["ps"]).lines().find(|row| row.contains(&pid)).map(str::to_owned);
     assert!(row.as_ref().is_some_and(|row| row.contains("MiB")), "{row:?}");

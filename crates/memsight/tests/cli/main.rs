@@ -17,6 +17,7 @@ mod profiles;
 mod record;
 mod remote;
 mod retained;
+mod rss;
 mod serve;
 mod support;
 mod trace;
