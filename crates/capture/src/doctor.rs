@@ -32,7 +32,7 @@ pub struct Check {
 
 /// Looks at everything.
 pub fn checks() -> Vec<Check> {
-    vec![kernel(), other_processes(), go_processes(), cgroup(), pressure(), smaps_rollup()]
+    vec![kernel(), other_processes(), go_processes(), cgroup(), pressure(), smaps_rollup(), pages()]
 }
 
 fn check(name: &'static str, state: State, detail: impl Into<String>) -> Check {
@@ -112,6 +112,16 @@ fn pressure() -> Check {
         None => {
             let detail = "this kernel has no PSI: boot with psi=1";
             check("memory pressure (PSI)", State::Missing, detail)
+        }
+    }
+}
+
+fn pages() -> Check {
+    match fs::File::open("/proc/self/smaps").and_then(|_| fs::File::open("/proc/self/pagemap")) {
+        Ok(_) => check("resident pages", State::Ok, "/proc/PID/smaps, /proc/PID/pagemap"),
+        Err(error) => {
+            let detail = format!("{error}: memsight rss knows less, or nothing");
+            check("resident pages", State::Missing, detail)
         }
     }
 }

@@ -31,6 +31,7 @@ Examples:
   memsight diagnose 4242                   watch pid 4242 for a minute, then the verdict
   memsight diagnose http://localhost:6060  the same through its pprof endpoint
   memsight top name:checkout               who allocated what is in use, right now
+  memsight rss 4242                        what every resident page is used for, and what would help
   memsight heap why shop.heap main.Order   what keeps the orders in a heap snapshot alive
   memsight serve --all-go                  watch every Go process; pages on http://127.0.0.1:7171
 

@@ -89,7 +89,7 @@ fn returned(rss: &Rss, worth: u64) -> Option<Advice> {
             Bytes(back.huge_bytes)
         ),
         saves: (back.huge_bytes, back.bytes),
-        risk: "without huge pages the CPU misses its TLB more often",
+        risk: "without huge pages the CPU misses its TLB more often; a later Go may drop the setting",
     })
 }
 

@@ -224,3 +224,130 @@ fn large_block(memory: &dyn Memory, at: u64) -> Option<u64> {
     let is_block = before == 0 && size & 7 == 2 && bytes > 0 && bytes.is_multiple_of(4096);
     is_block.then_some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::Addr;
+    use model::rss::{Rss, RssKind};
+
+    use super::super::{Input, Pages, ResidentMap, attribute};
+    use crate::goruntime::MemoryImage;
+    use crate::procfs::smaps;
+
+    /// All of it resident, none of it Go's.
+    fn picture(text: &str, stack_pointers: &[u64], threads: u64, image: &MemoryImage<'_>) -> Rss {
+        let maps = smaps(text).into_iter().map(|map| ResidentMap { map, pages: Pages::Uniform });
+        let maps: Vec<ResidentMap> = maps.collect();
+        let input = Input {
+            maps: &maps,
+            exe_inode: 7,
+            stack_pointers,
+            threads,
+            stack_limit: Some(0x10000),
+            is_go: false,
+        };
+        attribute(&input, None, Some(image))
+    }
+
+    fn check(rss: &Rss, expected: &[(RssKind, u64)]) {
+        let found: Vec<(RssKind, u64)> = RssKind::all()
+            .map(|kind| (kind, rss.tally.of(kind).bytes))
+            .filter(|(_, bytes)| *bytes > 0)
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn mappings_are_told_by_name_and_neighbour() {
+        let text = "1000-2000 r-xp 00000000 fe:00 7 /bin/x\nRss: 4 kB\n\
+                    2000-3000 r--p 00001000 fe:00 7 /bin/x\nRss: 4 kB\n\
+                    3000-4000 rw-p 00002000 fe:00 7 /bin/x\nRss: 4 kB\n\
+                    4000-6000 rw-p 00000000 00:00 0 \nRss: 8 kB\n\
+                    8000-9000 rw-p 00000000 00:00 0 [heap]\nRss: 4 kB\n\
+                    a000-b000 r-xp 00000000 fe:00 8 /lib/y.so\nRss: 4 kB\n\
+                    b000-c000 rw-p 00001000 fe:00 8 /lib/y.so\nRss: 4 kB\n\
+                    c000-d000 rw-p 00000000 00:00 0 \nRss: 4 kB\n\
+                    e000-f000 rw-s 00000000 fe:00 9 /var/db\nRss: 4 kB\n\
+                    f000-10000 rw-p 00000000 00:00 0 \nRss: 4 kB\n\
+                    10000-11000 rw-s 00000000 00:01 3 /memfd:ring (deleted)\nRss: 4 kB\n\
+                    12000-13000 rw-p 00000000 00:00 0 [stack]\nRss: 4 kB\n\
+                    13000-14000 r-xp 00000000 00:00 0 [vdso]\nRss: 4 kB\n";
+        let expected = [
+            (RssKind::ExeText, 0x1000),
+            (RssKind::ExeRodata, 0x1000),
+            (RssKind::ExeData, 0x3000),
+            (RssKind::Library, 0x3000),
+            (RssKind::MallocHeap, 0x1000),
+            (RssKind::ThreadStack, 0x1000),
+            (RssKind::Anonymous, 0x1000),
+            (RssKind::File, 0x1000),
+            (RssKind::Shared, 0x1000),
+            (RssKind::Vdso, 0x1000),
+        ];
+        check(&picture(text, &[], 1, &MemoryImage::default()), &expected);
+    }
+
+    const LIBC: &str = "1000-2000 r-xp 00000000 fe:00 8 /lib/libc.so.6\nRss: 4 kB\n";
+
+    #[test]
+    fn malloc_leaves_marks() {
+        let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let arena = 64 << 20;
+        // heap_info: arena, previous, size, mprotect_size; a second heap of the same arena.
+        let first: Vec<u8> = words(&[arena + 0x30, 0, 0x8000, 0x8000]);
+        let second: Vec<u8> = words(&[arena + 0x30, arena, 0x3000, 0x3000]);
+        let third: Vec<u8> = words(&[5 * arena / 2 + 8, 0, 0x3000, 0]);
+        // malloc_chunk: two blocks, then something else.
+        let block: Vec<u8> = words(&[0, 0x2002, 0, 0]);
+        let no_block: Vec<u8> = words(&[0, 0x2003, 0, 0]);
+        let image = MemoryImage::new(vec![
+            (Addr(arena), &first),
+            (Addr(2 * arena), &second),
+            (Addr(3 * arena), &third),
+            (Addr(0x7000_0000), &block),
+            (Addr(0x7000_2000), &block),
+            (Addr(0x7000_4000), &no_block),
+        ]);
+        let text = format!(
+            "{LIBC}4000000-4008000 rw-p 00000000 00:00 0 \nRss: 32 kB\n\
+             8000000-8004000 rw-p 00000000 00:00 0 \nRss: 16 kB\n\
+             c000000-c004000 rw-p 00000000 00:00 0 \nRss: 16 kB\n\
+             70000000-70006000 rw-p 00000000 00:00 0 \nRss: 24 kB\n"
+        );
+        let rss = picture(&text, &[], 1, &image);
+        let expected = [
+            (RssKind::Library, 0x1000),
+            (RssKind::MallocArena, 0xb000),
+            (RssKind::MallocLarge, 0x4000),
+            (RssKind::Anonymous, 0x1000 + 0x4000 + 0x2000),
+        ];
+        check(&rss, &expected);
+        assert_eq!(rss.malloc_arenas, 1);
+        // Without glibc the same bytes mean nothing.
+        let rss = picture(text.strip_prefix(LIBC).unwrap(), &[], 1, &image);
+        check(&rss, &[(RssKind::Anonymous, 0x8000 + 0x4000 + 0x4000 + 0x6000)]);
+    }
+
+    #[test]
+    fn stacks_have_a_pointer_in_them_or_a_guard_below() {
+        let text = "10000-11000 ---p 00000000 00:00 0 \nRss: 0 kB\n\
+                    11000-20000 rw-p 00000000 00:00 0 \nRss: 60 kB\n\
+                    20000-21000 ---p 00000000 00:00 0 \nRss: 0 kB\n\
+                    21000-30000 rw-p 00000000 00:00 0 \nRss: 60 kB\n\
+                    40000-80000 rw-p 00000000 00:00 0 \nRss: 256 kB\n\
+                    90000-9f000 rw-p 00000000 00:00 0 \nRss: 60 kB\n";
+        let image = MemoryImage::default();
+        let check = |pointers: &[u64], threads: u64, stacks: u64| {
+            let rss = picture(text, pointers, threads, &image);
+            assert_eq!(rss.tally.of(RssKind::ThreadStack).bytes, stacks, "{pointers:x?}");
+        };
+        check(&[], 0, 0);
+        check(&[0x12000], 1, 0xf000);
+        // One thread was running.
+        check(&[0x12000], 2, 0x1e000);
+        check(&[0x12000], 5, 0x1e000);
+        // Of a larger mapping only what a stack may have.
+        check(&[0x41000], 1, 0x10000);
+        check(&[0x9e000], 1, 0xf000);
+    }
+}
