@@ -13,8 +13,8 @@ use decode::procfs;
 use decode::resident::GoTables;
 use model::profile::{Location, Mapping};
 use model::{
-    Addr, GoroutineSnapshot, MappingId, Observation, Profile, Rss, RuntimeMetrics, Target, TargetSpec,
-    Timestamp,
+    Addr, GoroutineSnapshot, MappingId, Observation, Profile, Rss, RuntimeMetrics, Target,
+    TargetSpec, Timestamp,
 };
 
 use crate::error::CaptureError;

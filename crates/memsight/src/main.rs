@@ -12,7 +12,6 @@ mod sampling;
 mod service;
 mod sources;
 mod switch;
-mod temporary;
 mod terminal;
 mod traces;
 mod viewer;
