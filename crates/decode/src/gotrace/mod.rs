@@ -120,6 +120,41 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What came of reading a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The minor version of Go that the header names.
+    pub version: u32,
+    /// Why it was not read to its end.
+    pub damage: Option<GoTraceError>,
+}
+
+/// Calls `take` with the events of a trace in their order, and the tables that they are of, up
+/// to its end or to where it is damaged.
+///
+/// # Errors
+/// When nothing can be read.
+pub fn each(
+    bytes: &[u8],
+    mut take: impl FnMut(&Event, &Tables<'_>),
+) -> Result<Outcome, GoTraceError> {
+    let mut reader = Reader::new(bytes)?;
+    let version = reader.version();
+    let mut events = 0_u64;
+    loop {
+        match reader.next() {
+            Ok(Some(event)) => {
+                events += 1;
+                take(&event, reader.tables());
+            }
+            Ok(None) => return Ok(Outcome { version, damage: None }),
+            // A synchronisation alone is nothing that was read.
+            Err(error) if events < 2 => return Err(error),
+            Err(error) => return Ok(Outcome { version, damage: Some(error) }),
+        }
+    }
+}
+
 /// Bytes of the header: `go 1.22 trace` and three zeros.
 const HEADER_LEN: usize = 16;
 

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use analyze::trace::Analysis;
 use anyhow::Context;
 use capture::Image;
-use decode::gotrace::Reader;
+use decode::gotrace;
 use render::paint::Paint;
 
 use crate::args::trace::TraceCommand;
@@ -69,25 +69,8 @@ fn analyze(file: &Path, analysis: &mut impl Analysis) -> Result<Done, Failure> {
 }
 
 fn feed(bytes: &[u8], analysis: &mut impl Analysis) -> Result<Done, anyhow::Error> {
-    let mut reader = Reader::new(bytes)?;
-    let mut events = 0_u64;
-    let error = loop {
-        match reader.next() {
-            Ok(Some(event)) => {
-                events += 1;
-                analysis.event(&event, reader.tables());
-            }
-            Ok(None) => break None,
-            Err(error) => break Some(error),
-        }
-    };
-    match error {
-        // A synchronisation alone is nothing that was read.
-        Some(error) if events < 2 => Err(error.into()),
-        error => {
-            let size = bytes.len();
-            let warning = error.map(|error| format!("{error}; the file has {size} bytes"));
-            Ok(Done { version: reader.version(), warning })
-        }
-    }
+    let outcome = gotrace::each(bytes, |event, tables| analysis.event(event, tables))?;
+    let size = bytes.len();
+    let warning = outcome.damage.map(|damage| format!("{damage}; the file has {size} bytes"));
+    Ok(Done { version: outcome.version, warning })
 }
