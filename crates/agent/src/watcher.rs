@@ -12,8 +12,9 @@ use crate::events::{Event, Publish};
 use crate::graphs::Graphs;
 use crate::window::Window;
 
-/// Goroutines are taken with every so many heap profiles.
+/// Goroutines are taken with every so many heap profiles, and where the resident memory is.
 const GOROUTINES_EVERY: u64 = 2;
+const RSS_EVERY: u64 = 2;
 /// A round may cost this share of the time until the next one.
 const BUDGET: u32 = 100;
 /// How long to wait before looking again at a target that cannot be read.
@@ -132,6 +133,10 @@ impl Watcher {
             self.goroutines(watched)?;
             observed = true;
         }
+        self.metrics(watched)?;
+        if watched.rounds.is_multiple_of(RSS_EVERY) {
+            self.rss(watched)?;
+        }
         watched.rounds += 1;
         self.save(watched)?;
         if observed {
@@ -159,6 +164,45 @@ impl Watcher {
         watched.window.push_goroutines(time, snapshot);
         let bytes = decode::pprof::write(&profile);
         self.put(watched, CaptureKind::Goroutine, time, cost, &bytes)
+    }
+
+    fn metrics(&self, watched: &mut Watched) -> Result<(), RoundError> {
+        let (time, started) = (capture::now(), cpu_time());
+        let taken = watched.live.runtime_metrics();
+        let Some(metrics) = self.taken(watched, taken)? else { return Ok(()) };
+        let cost = cpu_time().saturating_sub(started);
+        let bytes = decode::records::write_metrics(time, &metrics);
+        watched.window.push_metrics(time, metrics);
+        self.put(watched, CaptureKind::Runtime, time, cost, &bytes)
+    }
+
+    fn rss(&self, watched: &mut Watched) -> Result<(), RoundError> {
+        if !matches!(watched.live, LiveTarget::Process(_)) {
+            return Ok(());
+        }
+        let started = cpu_time();
+        let taken = watched.live.rss();
+        let Some(rss) = self.taken(watched, taken)? else { return Ok(()) };
+        let (time, cost) = (rss.time, cpu_time().saturating_sub(started));
+        let bytes = decode::records::write_rss(&rss);
+        watched.window.push_rss(rss);
+        self.put(watched, CaptureKind::Rss, time, cost, &bytes)
+    }
+
+    /// What was taken; a failure is noted unless the target has ended.
+    fn taken<T>(
+        &self,
+        watched: &mut Watched,
+        result: Result<T, CaptureError>,
+    ) -> Result<Option<T>, RoundError> {
+        match result {
+            Ok(taken) => Ok(Some(taken)),
+            Err(error) if error.kind() == ErrorKind::Gone => Err(error.into()),
+            Err(error) => {
+                self.note(watched, &error);
+                Ok(None)
+            }
+        }
     }
 
     fn put(

@@ -3,11 +3,14 @@
 
 use analyze::diagnose::{Evidence, diagnose};
 use analyze::growth::Series;
-use model::{Diagnosis, GoroutineSnapshot, Observation, Profile, Target, Timestamp};
+use model::{
+    Diagnosis, GoroutineSnapshot, Observation, Profile, Rss, RuntimeMetrics, Target, Timestamp,
+};
 
 const HEAPS_MAX: usize = 120;
 const OBSERVATIONS_MAX: usize = 600;
 const GOROUTINES_MAX: usize = 40;
+const FIGURES_MAX: usize = 40;
 
 /// Evidence so far.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub struct Window {
     observations: Vec<Observation>,
     heaps: Series,
     goroutines: Vec<(Timestamp, GoroutineSnapshot)>,
+    accounts: Vec<Rss>,
+    metrics: Vec<(Timestamp, RuntimeMetrics)>,
     warnings: Vec<String>,
 }
 
@@ -39,6 +44,20 @@ impl Window {
         halve_older(&mut self.goroutines, GOROUTINES_MAX);
     }
 
+    /// Adds an account of the resident memory.
+    pub fn push_rss(&mut self, mut rss: Rss) {
+        // Of these there may be tens of thousands, and only the kinds are judged.
+        rss.maps = Vec::new();
+        self.accounts.push(rss);
+        halve_older(&mut self.accounts, FIGURES_MAX);
+    }
+
+    /// Adds the runtime's metrics.
+    pub fn push_metrics(&mut self, time: Timestamp, metrics: RuntimeMetrics) {
+        self.metrics.push((time, metrics));
+        halve_older(&mut self.metrics, FIGURES_MAX);
+    }
+
     /// Notes what could not be read; says whether that is news.
     pub fn warn(&mut self, text: &str) -> bool {
         let is_new = !self.warnings.iter().any(|known| known == text);
@@ -61,6 +80,8 @@ impl Window {
             observations: &self.observations,
             heaps: &self.heaps,
             goroutines: &goroutines,
+            accounts: &self.accounts,
+            metrics: &self.metrics,
             process_start: None,
             warnings: self.warnings.clone(),
         })

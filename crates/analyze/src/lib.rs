@@ -17,6 +17,7 @@ pub mod level;
 pub mod metrics;
 pub mod names;
 pub mod pprof;
+pub mod readings;
 pub mod report;
 pub mod rss;
 pub mod stats;

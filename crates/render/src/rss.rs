@@ -351,6 +351,7 @@ fn kind_value(rss: &Rss, kind: RssKind) -> Value {
     json!({
         "kind": kind.as_str(),
         "group": kind.group().as_str(),
+        "label": kind.label(),
         "bytes": json::unsigned(of.bytes),
         "huge_bytes": json::unsigned(of.huge_bytes),
     })

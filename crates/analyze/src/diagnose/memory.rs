@@ -6,6 +6,7 @@ use model::{Confidence, Finding, FindingKind, Interval};
 use super::{Context, words};
 use crate::forecast::time_to_limit;
 use crate::level::{last, persistent, shape};
+use crate::rss::CauseKind;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -87,6 +88,7 @@ fn native_growth(context: &Context<'_>) -> Option<Finding> {
         ),
         format!("{} is resident outside the Go runtime now", words::bytes(native)),
     ];
+    found.evidence.extend(context.accounts.iter().flat_map(|accounts| accounts.native_growth()));
     found.evidence.extend(words::levels(context));
     Some(found)
 }
@@ -107,13 +109,17 @@ fn stack_growth(context: &Context<'_>) -> Option<Finding> {
         "look for more goroutines (memsight goroutines) or deeper recursion",
     );
     found.rate = Some(slope);
+    found.evidence.extend(context.accounts.and_then(|accounts| accounts.stacks()));
     Some(found)
 }
 
 /// Idle heap that stays mapped.
 fn unreturned(context: &Context<'_>) -> Option<Finding> {
-    let idle = persistent(&context.levels.unreturned)?;
     let rss = last(&context.levels.rss)?;
+    // Accounts know what allocations will fill before the next collection, and what is not
+    // resident or is so again.
+    let counted = context.persistent(&[CauseKind::IdleHeap, CauseKind::ReturnedHeap]);
+    let idle = counted.or_else(|| persistent(&context.levels.unreturned))?;
     if idle < 128.0 * MIB || idle < 0.4 * rss {
         return None;
     }
@@ -123,12 +129,16 @@ fn unreturned(context: &Context<'_>) -> Option<Finding> {
         words::bytes(rss)
     );
     let next = "the scavenger returns it over minutes; set GOMEMLIMIT if it must be sooner";
-    Some(finding(FindingKind::UnreturnedMemory, 0.6, summary, next))
+    let confidence = confidence(counted);
+    let mut found = finding(FindingKind::UnreturnedMemory, confidence, summary, next);
+    found.evidence.extend(context.accounts.map(|accounts| accounts.idle()));
+    Some(found)
 }
 
 /// Spans in use with much free space in them.
 fn fragmentation(context: &Context<'_>) -> Option<Finding> {
-    let free = persistent(&context.levels.fragmented)?;
+    let counted = context.persistent(&[CauseKind::Fragmentation]);
+    let free = counted.or_else(|| persistent(&context.levels.fragmented))?;
     let in_use = last(&context.levels.in_use)?;
     if free < 64.0 * MIB || free < 0.5 * in_use {
         return None;
@@ -140,11 +150,36 @@ fn fragmentation(context: &Context<'_>) -> Option<Finding> {
     );
     let next =
         "long-lived objects among short-lived ones pin spans; pool or group them by lifetime";
-    Some(finding(FindingKind::Fragmentation, 0.6, summary, next))
+    let mut found = finding(FindingKind::Fragmentation, confidence(counted), summary, next);
+    found.evidence.extend(context.accounts.iter().flat_map(|accounts| accounts.fragments()));
+    Some(found)
+}
+
+/// A level alone does not tell what allocations will use again.
+fn confidence(counted: Option<f64>) -> f64 {
+    if counted.is_some() { 0.8 } else { 0.6 }
 }
 
 /// The collector works much.
 fn churn(context: &Context<'_>) -> Option<Finding> {
+    let next = "allocate less (memsight top --sample alloc_space) or raise GOGC if memory allows";
+    if let Some(collecting) = context.collecting {
+        if collecting.share < 0.25 || collecting.per_second < 1.0 {
+            return None;
+        }
+        let summary = format!(
+            "garbage collection takes {:.0} % of the CPU time that is used, at {:.1} cycles a second",
+            collecting.share * 100.0,
+            collecting.per_second
+        );
+        let mut found = finding(FindingKind::GcChurn, 0.8, summary, next);
+        let assists = collecting.assists * 100.0;
+        found.evidence.push(format!("goroutines that allocate do {assists:.0} % of its work"));
+        let pause = collecting.pause_p99.map(|pause| pause * 1e3);
+        let text = |pause: f64| format!("99 of 100 stops of the world end within {pause:.2} ms");
+        found.evidence.extend(pause.map(text));
+        return Some(found);
+    }
     let fraction = context.latest?.runtime.gc_cpu_fraction?;
     let per_second = context.levels.gc_cycles as f64 / context.span.max(1.0);
     if fraction < 0.2 || per_second < 1.0 {
@@ -154,7 +189,6 @@ fn churn(context: &Context<'_>) -> Option<Finding> {
         "garbage collection takes {:.0} % of the CPU at {per_second:.1} cycles a second",
         fraction * 100.0
     );
-    let next = "allocate less (memsight top --sample alloc_space) or raise GOGC if memory allows";
     Some(finding(FindingKind::GcChurn, 0.6, summary, next))
 }
 

@@ -4,20 +4,23 @@
 //! them, orders what they found, and says "healthy" only on positive evidence and
 //! "not enough evidence" otherwise.
 
+mod figures;
 mod heap;
 mod memory;
 mod routines;
 mod words;
 
 use model::{
-    Confidence, Diagnosis, Finding, FindingKind, GoroutineSnapshot, Observation, Profile, Target,
-    Timestamp,
+    Confidence, Diagnosis, Finding, FindingKind, GoroutineSnapshot, Observation, Profile, Rss,
+    RuntimeMetrics, Target, Timestamp,
 };
 
 use crate::forecast::{Limit, nearest_limit};
 use crate::growth::{Series, SiteGrowth};
 use crate::heap::growth::Growth;
 use crate::level::{Levels, Shape, shape};
+use crate::rss::CauseKind;
+use figures::{Accounts, Collecting};
 
 /// What a diagnosis rests on, each series in time order.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub struct Evidence<'a> {
     pub heaps: &'a Series,
     /// Goroutine snapshots.
     pub goroutines: &'a [(Timestamp, &'a GoroutineSnapshot)],
+    /// Accounts of the resident memory.
+    pub accounts: &'a [Rss],
+    /// The runtime's metrics.
+    pub metrics: &'a [(Timestamp, RuntimeMetrics)],
     /// When the process started, if known.
     pub process_start: Option<Timestamp>,
     /// What could not be read, and why.
@@ -62,6 +69,8 @@ struct Context<'a> {
     gogc: Option<i32>,
     latest: Option<&'a Observation>,
     span: f64,
+    accounts: Option<Accounts<'a>>,
+    collecting: Option<Collecting>,
 }
 
 impl<'a> Context<'a> {
@@ -80,7 +89,16 @@ impl<'a> Context<'a> {
             gogc: latest.and_then(|latest| latest.runtime.gogc_percent),
             latest,
             span: span.max(evidence.heaps.span_seconds()),
+            accounts: Accounts::of(evidence.accounts),
+            collecting: Collecting::of(evidence.metrics),
         }
+    }
+}
+
+impl Context<'_> {
+    /// Resident bytes that these causes keep over time, by the accounts.
+    fn persistent(&self, kinds: &[CauseKind]) -> Option<f64> {
+        self.accounts.and_then(|accounts| accounts.persistent(kinds))
     }
 }
 

@@ -118,6 +118,8 @@ fn verdict(
         labels: Default::default(),
     };
     let diagnosis = diagnose(&Evidence {
+        accounts: &[],
+        metrics: &[],
         target,
         observations: &observations,
         heaps: &heaps,

@@ -5,12 +5,14 @@
 //! Fields may be added; readers leave out what they do not know.
 
 mod metrics;
+mod rss;
 
 use std::io::{Read, Write};
 
 use serde_json::Value;
 
 pub use metrics::{read_metrics, write_metrics};
+pub use rss::{read_rss, write_rss};
 
 /// More than the largest record, unpacked.
 const BYTES_MAX: u64 = 16 << 20;

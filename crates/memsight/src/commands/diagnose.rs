@@ -10,7 +10,7 @@ use analyze::heap::Dominators;
 use analyze::heap::diff::Side;
 use analyze::heap::growth::{Growth, growth};
 use capture::ScratchColumns;
-use model::{CaptureKind, Diagnosis, HeapGraph, TargetSpec, Timestamp};
+use model::{Capture, CaptureKind, Diagnosis, HeapGraph, TargetSpec, Timestamp};
 use render::paint::Paint;
 use store::{Options, Store, StoredTarget};
 
@@ -50,6 +50,8 @@ fn live(args: &DiagnoseArgs) -> Result<Diagnosis, Failure> {
         observations: &samples.observations,
         heaps: &samples.heaps,
         goroutines: &snapshots,
+        accounts: &samples.accounts,
+        metrics: &samples.metrics,
         process_start: None,
         warnings: samples.warnings.clone(),
     });
@@ -107,23 +109,33 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
         window.push_observation(observation);
     }
     let captures = store.captures(found.id, None, usize::MAX)?;
-    let is_profile = |capture: &&model::Capture| capture.kind.is_profile();
-    for capture in captures.iter().rev().filter(is_profile) {
-        let read = store.read_capture(capture.id).map_err(anyhow::Error::from);
-        let parsed = read.and_then(|bytes| Ok(decode::pprof::read(&bytes)?));
-        match (parsed, capture.kind) {
-            (Ok(parsed), CaptureKind::Heap) => window.push_heap(capture.time, &parsed.profile),
-            (Ok(parsed), CaptureKind::Goroutine) => {
-                let snapshot = decode::pprof::goroutines::from_profile(&parsed.profile);
-                window.push_goroutines(capture.time, snapshot);
-            }
-            (Ok(_), _) => {}
-            (Err(error), _) => {
-                window.warn(&error.to_string());
-            }
+    for capture in captures.iter().rev().filter(|capture| !capture.kind.is_large()) {
+        if let Err(error) = take_up(&mut window, &store, capture) {
+            window.warn(&error.to_string());
         }
     }
     Ok(window.diagnose(&found.target))
+}
+
+/// Adds what a capture tells to the evidence.
+fn take_up(window: &mut Window, store: &Store, capture: &Capture) -> anyhow::Result<()> {
+    let bytes = store.read_capture(capture.id)?;
+    match capture.kind {
+        CaptureKind::Heap => {
+            window.push_heap(capture.time, &decode::pprof::read(&bytes)?.profile);
+        }
+        CaptureKind::Goroutine => {
+            let profile = decode::pprof::read(&bytes)?.profile;
+            window.push_goroutines(capture.time, decode::pprof::goroutines::from_profile(&profile));
+        }
+        CaptureKind::Runtime => {
+            let (time, metrics) = decode::records::read_metrics(&bytes)?;
+            window.push_metrics(time, metrics);
+        }
+        CaptureKind::Rss => window.push_rss(decode::records::read_rss(&bytes)?),
+        CaptureKind::Graph | CaptureKind::Trace => {}
+    }
+    Ok(())
 }
 
 fn find(store: &Store, wanted: &str) -> Result<StoredTarget, Failure> {

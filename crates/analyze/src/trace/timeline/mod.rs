@@ -51,6 +51,29 @@ pub enum Activity {
 impl Activity {
     /// How many there are.
     pub const COUNT: usize = 7;
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Activity; Activity::COUNT] = [
+        Activity::Ended,
+        Activity::Ready,
+        Activity::Running,
+        Activity::Collecting,
+        Activity::Syscall,
+        Activity::SyscallBlocked,
+        Activity::Waiting,
+    ];
+
+    /// The word used in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Activity::Ended => "ended",
+            Activity::Ready => "runnable",
+            Activity::Running => "running",
+            Activity::Collecting => "collecting garbage",
+            Activity::Syscall => "system call",
+            Activity::SyscallBlocked => "blocked in a system call",
+            Activity::Waiting => "waiting",
+        }
+    }
 
     fn from_bits(bits: u64) -> Activity {
         match bits {
