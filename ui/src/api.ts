@@ -51,7 +51,7 @@ export interface Finding {
   readonly next: string;
 }
 
-export interface Status { readonly snapshots: boolean }
+export interface Status { readonly snapshots: boolean; readonly traces: boolean }
 
 export interface Diagnosis {
   readonly verdict: string;

@@ -12,8 +12,10 @@ import "./style.css";
 const ROUTES: readonly Route[] = [
   { pattern: /^\/$/, open: () => overview() },
   { pattern: /^\/target\/(\d+)$/, open: (id) => target(id) },
+  { pattern: /^\/target\/(\d+)\/runtime$/, open: async (id, query) => (await import("./pages/runtime/index")).runtime(id, query) },
   { pattern: /^\/capture\/(\d+)$/, open: (id, query) => profile(id, query) },
   { pattern: /^\/heap\/(\d+)$/, open: async (id, query) => (await import("./pages/heap/index")).heap(id, query) },
+  { pattern: /^\/trace\/(\d+)$/, open: async (id, query) => (await import("./pages/trace/index")).trace(id, query) },
 ];
 
 let current: Page | null = null;

@@ -1,11 +1,11 @@
 //! How the server opens files of traces and has running programs write them.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use capture::Image;
-use capture::http::Tls;
+use capture::http::HttpTarget;
+use capture::{CaptureError, Image, find, pprof_of};
 use model::TargetSpec;
 use server::{FilesError, TraceFiles};
 
@@ -32,16 +32,24 @@ impl TraceFiles for TraceAccess {
         duration: Duration,
         out: &mut dyn Write,
     ) -> Result<(), FilesError> {
-        let TargetSpec::Url(base) = target else {
-            return Err(FilesError {
-                message: "a process is not asked for traces".to_owned(),
-                next: "watch its pprof endpoint, with --url".to_owned(),
-            });
+        let told = |error: CaptureError| FilesError {
+            message: error.to_string(),
+            next: error.next_step().unwrap_or_default(),
         };
-        let url = format!("{base}/debug/pprof/trace?seconds={}", duration.as_secs());
-        let told = |message: String| FilesError { message, next: String::new() };
-        let bytes = capture::http::fetch(&url, duration + ANSWER, &Tls::default())
-            .map_err(|error| told(error.to_string()))?;
-        out.write_all(&bytes).map_err(|error| told(error.to_string()))
+        let pprof = match target {
+            TargetSpec::Url(url) => HttpTarget::attach(url),
+            TargetSpec::Pid(pid) => pprof_of(*pid),
+            TargetSpec::Name(pattern) => find::one_by_name(pattern).and_then(pprof_of),
+            TargetSpec::Core { .. } => Err(CaptureError::Unsupported("it does not run".to_owned())),
+        };
+        let path = format!("trace?seconds={}", duration.as_secs());
+        let stream = pprof.and_then(|pprof| pprof.stream(&path, duration + ANSWER));
+        let mut stream = stream.map_err(told)?;
+        let failed = |error: io::Error| FilesError {
+            message: format!("the trace ended early: {error}"),
+            next: String::new(),
+        };
+        io::copy(&mut stream, out).map_err(failed)?;
+        Ok(())
     }
 }

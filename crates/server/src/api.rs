@@ -8,7 +8,7 @@ use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::{Server, access, events, heap, listings, pages, profiles, targets, trace};
+use crate::{Server, access, events, figures, heap, listings, pages, profiles, targets, trace};
 
 /// Path and handlers of every route of the API.
 macro_rules! routes {
@@ -53,8 +53,16 @@ routes! {
     "/captures/{id}/heap/diff" => get(heap::diff),
     "/graphs" => get(heap::list).post(heap::upload),
     "/targets/{id}/trace" => post(trace::take),
+    "/targets/{id}/rss" => get(figures::rss_series),
+    "/targets/{id}/runtime" => get(figures::runtime_series),
+    "/captures/{id}/rss" => get(figures::rss),
+    "/captures/{id}/runtime" => get(figures::runtime),
     "/captures/{id}/trace/summary" => get(trace::summary),
     "/captures/{id}/trace/gc" => get(trace::collections),
+    "/captures/{id}/trace/mmu" => get(trace::utilization),
+    "/captures/{id}/trace/tasks" => get(trace::tasks),
+    "/captures/{id}/trace/lifetimes" => get(trace::lifetimes),
+    "/captures/{id}/trace/timeline" => get(trace::timeline),
     "/captures/{id}/trace/goroutines" => get(trace::goroutines),
     "/traces" => get(trace::list).post(trace::upload),
     "/events" => get(events::stream),

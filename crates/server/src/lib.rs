@@ -11,6 +11,7 @@ mod access;
 mod api;
 mod error;
 mod events;
+mod figures;
 mod files;
 mod heap;
 mod large;

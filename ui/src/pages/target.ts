@@ -17,10 +17,11 @@ const MEMORY: readonly (readonly [string, string, number])[] = [
 ];
 const COUNTS: readonly (readonly [string, string, number])[] = [["goroutines", "goroutines", 210]];
 const CAPTURES_SHOWN = 60;
+const TRACE_SECONDS = 5;
 
 export async function target(id: number): Promise<Page> {
-  const memory = new Chart("memory over time", 260, bytes, true, navigate);
-  const counts = new Chart("goroutines over time", 110, (value) => Math.round(value).toLocaleString("en"), false, navigate);
+  const memory = new Chart("memory over time", 260, bytes, "binary", navigate);
+  const counts = new Chart("goroutines over time", 110, (value) => Math.round(value).toLocaleString("en"), "whole", navigate);
   const head = h("div", { class: "tools" });
   const findings = h("div", { "data-testid": "findings" });
   const captures = new CaptureList(id);
@@ -32,15 +33,16 @@ export async function target(id: number): Promise<Page> {
       get<readonly Capture[]>(`/targets/${id}/captures?limit=400`),
       get<Diagnosis | null>(`/targets/${id}/diagnosis`),
     ]);
-    head.replaceChildren(...heading(about));
+    head.replaceChildren(...heading(about), h("a", { href: `/target/${id}/runtime`, "data-testid": "runtime" }, "runtime and resident memory"));
     findings.replaceChildren(...diagnosisCards(diagnosis));
-    captures.show(list, status.snapshots && about.alive && about.pid !== null);
+    captures.show(list, { snapshot: status.snapshots && about.alive && about.pid !== null, trace: status.traces && about.alive });
     const lines = (names: typeof MEMORY): Line[] =>
       names.map(([name, label, hue]) => ({ name, label, hue, values: series.series[name] ?? [] }));
-    const marks: Mark[] = list.map((capture) => ({
+    // Figures are taken with the profiles: their marks would only cover those.
+    const marks: Mark[] = list.filter(({ kind }) => !isFigures(kind)).map((capture) => ({
       time: capture.time_ms,
-      label: `${capture.kind === "graph" ? "object graph" : `${capture.kind} profile`} ${clock(capture.time_ms)}`,
-      href: page(capture),
+      label: `${LABELS[capture.kind] ?? capture.kind} ${clock(capture.time_ms)}`,
+      href: page(id, capture),
     }));
     const limit = about.latest["limit_bytes"] ?? about.latest["gomemlimit_bytes"] ?? null;
     const level = limit === null ? null : { value: limit, label: "limit" };
@@ -80,9 +82,26 @@ function band(diagnosis: Diagnosis, series: Series): Band {
   return { from, to: diagnosis.time_ms, label: diagnosis.verdict.replaceAll("-", " "), isBad };
 }
 
+const LABELS: Readonly<Record<string, string>> = {
+  heap: "heap profile", goroutine: "goroutine profile", graph: "object graph", trace: "execution trace",
+};
+/** How files of a kind end. */
+const ENDS: Readonly<Record<string, string>> = { graph: "heap", trace: "trace", runtime: "json.gz", rss: "json.gz" };
+
+function isFigures(kind: string): boolean {
+  return kind === "runtime" || kind === "rss";
+}
+
 /** The page that shows a capture. */
-function page(capture: { readonly id: number; readonly kind: string }): string {
-  return `/${capture.kind === "graph" ? "heap" : "capture"}/${capture.id}`;
+function page(target: number, capture: { readonly id: number; readonly kind: string }): string {
+  if (isFigures(capture.kind)) return `/target/${target}/runtime?${capture.kind}=${capture.id}`;
+  const pages: Readonly<Record<string, string>> = { graph: "heap", trace: "trace" };
+  return `/${pages[capture.kind] ?? "capture"}/${capture.id}`;
+}
+
+/** Kinds of which two can be compared. */
+function isComparable(kind: string): boolean {
+  return !isFigures(kind) && kind !== "trace";
 }
 
 /** The captures, two of which can be chosen for comparison. */
@@ -91,24 +110,29 @@ class CaptureList {
   private readonly body = h("tbody");
   private readonly compare: HTMLButtonElement;
   private readonly take: HTMLButtonElement;
+  private readonly trace: HTMLButtonElement;
   private readonly taken = h("span", { "aria-live": "polite" });
   private chosen: Capture[] = [];
 
   constructor(private readonly target: number) {
     this.compare = h("button", { type: "button", disabled: true, "data-testid": "compare", click: () => this.open() }, "compare the two");
     this.take = h("button", { type: "button", hidden: true, "data-testid": "snapshot",
-      title: "of its objects: the program stands still for milliseconds", click: () => void this.snapshot() }, "take a snapshot");
+      title: "of its objects: the program stands still for milliseconds", click: () => void this.record("graph", "taking it ...") }, "take a snapshot");
+    this.trace = h("button", { type: "button", hidden: true, "data-testid": "record",
+      title: "through its /debug/pprof/trace", click: () => void this.record(`trace?seconds=${TRACE_SECONDS}`, `recording for ${TRACE_SECONDS} s ...`) },
+      `trace ${TRACE_SECONDS} s`);
     this.element = h(
       "div",
       { "data-testid": "captures" },
-      h("div", { class: "tools" }, this.compare, h("span", { class: "dim" }, "choose two captures of one kind to see what changed"), this.take, this.taken),
+      h("div", { class: "tools" }, this.compare, h("span", { class: "dim" }, "choose two captures of one kind to see what changed"), this.take, this.trace, this.taken),
       h("table", {}, h("thead", {}, h("tr", {}, h("th"), h("th", {}, "taken"), h("th", {}, "kind"), h("th", {}, "why"),
         h("th", { class: "num" }, "size"), h("th", { class: "num" }, "CPU cost"), h("th"))), this.body),
     );
   }
 
-  show(captures: readonly Capture[], mayTake: boolean): void {
-    this.take.hidden = !mayTake;
+  show(captures: readonly Capture[], may: { readonly snapshot: boolean; readonly trace: boolean }): void {
+    this.take.hidden = !may.snapshot;
+    this.trace.hidden = !may.trace;
     this.chosen = this.chosen.filter(({ id }) => captures.some((capture) => capture.id === id));
     const shown = captures.slice(0, CAPTURES_SHOWN);
     // The oldest ones are what growth is compared with.
@@ -119,17 +143,18 @@ class CaptureList {
 
   private row(capture: Capture): HTMLElement {
     const box = h("input", { type: "checkbox", "aria-label": `choose capture ${capture.id}`, change: () => this.choose(capture, box.checked) });
+    box.disabled = !isComparable(capture.kind);
     box.checked = this.chosen.some(({ id }) => id === capture.id);
     return h(
       "tr",
       {},
       h("td", {}, box),
-      h("td", {}, h("a", { href: page(capture) }, clock(capture.time_ms))),
+      h("td", {}, h("a", { href: page(this.target, capture) }, clock(capture.time_ms))),
       h("td", {}, capture.kind),
       h("td", {}, capture.reason),
       h("td", { class: "num" }, bytes(capture.bytes)),
       h("td", { class: "num" }, `${(capture.cost_micros / 1000).toFixed(1)} ms`),
-      h("td", {}, h("a", { href: `/api/v1/captures/${capture.id}/profile`, download: `target${this.target}-${capture.id}.${capture.kind === "graph" ? "heap" : "pb.gz"}` }, "download")),
+      h("td", {}, h("a", { href: `/api/v1/captures/${capture.id}/profile`, download: `target${this.target}-${capture.id}.${ENDS[capture.kind] ?? "pb.gz"}` }, "download")),
     );
   }
 
@@ -147,20 +172,21 @@ class CaptureList {
 
   private open(): void {
     const [older, newer] = this.chosen.toSorted((a, b) => a.id - b.id);
-    if (older && newer) navigate(`${page(newer)}?base=${older.id}`);
+    if (older && newer) navigate(`${page(this.target, newer)}?base=${older.id}`);
   }
 
-  private async snapshot(): Promise<void> {
-    this.take.disabled = true;
-    this.taken.textContent = "taking it ...";
+  /** Has something taken and shows it. */
+  private async record(what: string, working: string): Promise<void> {
+    this.take.disabled = this.trace.disabled = true;
+    this.taken.textContent = working;
     try {
-      const capture = await post<Capture>(`/targets/${this.target}/graph`);
+      const capture = await post<Capture>(`/targets/${this.target}/${what}`);
       this.taken.textContent = "";
-      navigate(page(capture));
+      navigate(page(this.target, capture));
     } catch (error) {
       const next = error instanceof ApiFailure ? error.next : "";
       this.taken.replaceChildren(h("span", { class: "error" }, [error instanceof Error ? error.message : String(error), next].filter(Boolean).join(": ")));
     }
-    this.take.disabled = false;
+    this.take.disabled = this.trace.disabled = false;
   }
 }

@@ -18,9 +18,14 @@ export interface ChartData {
   readonly lines: readonly Line[];
   readonly marks: readonly Mark[];
   readonly bands: readonly Band[];
+  /** The lines are parts of a whole and stand on one another, the first at the bottom. */
+  readonly isStacked?: boolean;
   /** A horizontal line, such as a limit. */
   readonly level: { readonly value: number; readonly label: string } | null;
 }
+
+/** Where grid lines are: at powers of two, as bytes want them, at whole numbers, or anywhere. */
+export type Grid = "binary" | "whole" | "any";
 
 const LEFT = 74;
 const BOTTOM = 26;
@@ -39,9 +44,9 @@ export class Chart {
     title: string,
     private readonly height: number,
     private readonly format: (value: number) => string,
-    /** Grid lines at powers of two, as bytes want them. */
-    private readonly isBinary: boolean,
+    private readonly grid: Grid,
     private readonly open: (href: string) => void,
+    private readonly time: (value: number) => string = clock,
   ) {
     this.canvas = h("canvas", { "aria-label": title, "data-testid": "chart" });
     this.element = h("div", {}, this.legend, this.canvas);
@@ -97,8 +102,10 @@ export class Chart {
     if (this.canvas.clientWidth === 0) return;
     const context = prepare(this.canvas, this.height);
     const lines = this.visible();
-    let top = 1;
-    for (const line of lines) for (const value of line.values) top = Math.max(top, value ?? 0);
+    const tops = this.data.isStacked ? stacked(lines) : lines.map((line) => line.values);
+    let top = 0;
+    for (const values of tops) for (const value of values) top = Math.max(top, value ?? 0);
+    if (top === 0 || (this.grid !== "any" && top < 1)) top = 1;
     const { level } = this.data;
     // A limit far above would flatten everything: it is shown when it is near.
     const showsLevel = level !== null && level.value < top * 3;
@@ -109,7 +116,9 @@ export class Chart {
     this.drawBands(context, floor);
     this.drawAxes(context, top, floor, y);
     if (showsLevel) this.drawLevel(context, y(level.value), level.label);
-    for (const line of lines) this.drawLine(context, line, y);
+    // The highest first: what stands lower covers it.
+    if (this.data.isStacked) lines.toReversed().forEach((line, index) => this.drawArea(context, line, tops[lines.length - 1 - index]!, y));
+    else for (const line of lines) this.drawLine(context, line, line.values, y);
     this.drawMarks(context, floor);
     this.drawLegend(lines);
   }
@@ -130,7 +139,7 @@ export class Chart {
     const [dim, line] = [colour("dim"), colour("line")];
     context.font = "11px system-ui";
     context.lineWidth = 1;
-    const step = niceStep(top / 4, this.isBinary);
+    const step = niceStep(top / 4, this.grid);
     for (let value = 0; value <= top; value += step) {
       context.strokeStyle = line;
       context.beginPath();
@@ -146,7 +155,7 @@ export class Chart {
     const count = Math.max(2, Math.floor((this.canvas.clientWidth - LEFT) / 130));
     for (let i = 0; i <= count; i++) {
       const time = from + ((to - from) * i) / count;
-      context.fillText(clock(time), Math.min(this.x(time), this.canvas.clientWidth - 34), floor + 20);
+      context.fillText(this.time(time), Math.min(this.x(time), this.canvas.clientWidth - 34), floor + 20);
     }
     context.textAlign = "left";
   }
@@ -162,13 +171,32 @@ export class Chart {
     context.fillText(label, LEFT + 6, y - 4);
   }
 
-  private drawLine(context: CanvasRenderingContext2D, line: Line, y: (value: number) => number): void {
+  /** From the bottom up to the line, with gaps where nothing is known. */
+  private drawArea(context: CanvasRenderingContext2D, line: Line, tops: readonly (number | null)[], y: (value: number) => number): void {
+    context.fillStyle = stroke(line.hue);
+    const { times } = this.data;
+    let from = 0;
+    while (from < tops.length) {
+      let to = from;
+      while (to < tops.length && tops[to] !== null) to += 1;
+      if (to > from) {
+        context.beginPath();
+        context.moveTo(this.x(times[from]!), y(0));
+        for (let i = from; i < to; i++) context.lineTo(this.x(times[i]!), y(tops[i]!));
+        context.lineTo(this.x(times[to - 1]!), y(0));
+        context.fill();
+      }
+      from = to + 1;
+    }
+  }
+
+  private drawLine(context: CanvasRenderingContext2D, line: Line, values: readonly (number | null)[], y: (value: number) => number): void {
     context.strokeStyle = stroke(line.hue);
     context.lineWidth = 1.6;
     context.beginPath();
     let isDown = false;
     this.data.times.forEach((time, index) => {
-      const value = line.values[index] ?? null;
+      const value = values[index] ?? null;
       if (value === null) isDown = false;
       else if (isDown) context.lineTo(this.x(time), y(value));
       else {
@@ -203,7 +231,7 @@ export class Chart {
     const time = this.data.times[index];
     const all = this.data.lines.filter((line) => line.values.some((value) => value !== null));
     this.legend.replaceChildren(
-      h("span", { class: "dim" }, time === undefined ? "no data yet" : clock(time)),
+      h("span", { class: "dim" }, time === undefined ? "no data yet" : this.time(time)),
       ...all.map((line) => {
         const value = line.values[index] ?? null;
         const isShown = lines.includes(line);
@@ -232,13 +260,27 @@ export class Chart {
   }
 }
 
+/** Where each line ends when all before it stand below; nothing is known where no part is. */
+function stacked(lines: readonly Line[]): readonly (readonly (number | null)[])[] {
+  const tops: (number | null)[][] = [];
+  for (const line of lines) {
+    const below = tops.at(-1);
+    tops.push(line.values.map((value, index) => {
+      const base = below?.[index] ?? null;
+      return value === null && base === null ? null : (value ?? 0) + (base ?? 0);
+    }));
+  }
+  return tops;
+}
+
 function stroke(hue: number): string {
   return `hsl(${hue} 65% 50%)`;
 }
 
 /** 1, 2 or 5 times a power of ten, or a power of two for bytes. */
-function niceStep(rough: number, isBinary: boolean): number {
-  if (isBinary) return 2 ** Math.max(0, Math.ceil(Math.log2(rough)));
-  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
-  return Math.max(1, [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= rough) ?? rough);
+function niceStep(rough: number, grid: Grid): number {
+  if (grid === "binary") return 2 ** Math.max(0, Math.ceil(Math.log2(rough)));
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough) ?? rough;
+  return grid === "whole" ? Math.max(1, Math.round(step)) : step;
 }

@@ -1,4 +1,7 @@
-//! The traces that were shown last, analysed.
+//! The traces that were shown last, and what was made of them.
+//!
+//! Each question reads the trace once, from its mapped file; nothing of an answer refers to
+//! it. The page asks for figures and timeline at once, so that both are made side by side.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -6,58 +9,48 @@ use analyze::trace::Analysis;
 use analyze::trace::collections::{Collections, Collector};
 use analyze::trace::goroutines::{Group, Grouper};
 use analyze::trace::summary::{Summarizer, Summary};
+use analyze::trace::timeline::{Builder, Timeline};
 use axum::http::StatusCode;
-use decode::gotrace::Reader;
+use decode::gotrace;
+use model::trace::{Event, Tables};
 use model::{CaptureId, CaptureKind};
+use serde_json::Value;
 use store::Store;
 
 use crate::error::ApiError;
 use crate::files::TraceFiles;
 use crate::recent::Recent;
 
-/// What a trace says. Nothing of it refers to the file.
+/// What came of reading a trace beside its analysis.
 #[derive(Debug)]
-pub(super) struct Analysed {
+pub(super) struct Done {
     pub(super) version: u32,
     /// Why the trace was not read to its end.
     pub(super) warning: Option<String>,
+}
+
+/// How much of what there is, collections, and goroutines.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) done: Done,
     pub(super) summary: Summary,
     pub(super) collections: Collections,
     pub(super) groups: Vec<Group>,
 }
 
-impl Analysed {
-    /// Reads a trace once for all questions.
-    fn of(bytes: &[u8]) -> Result<Analysed, String> {
-        let mut reader = Reader::new(bytes).map_err(|error| error.to_string())?;
-        let mut summary = Summarizer::default();
-        let mut collections = Collector::default();
-        let mut groups = Grouper::default();
-        let mut events = 0_u64;
-        let error = loop {
-            match reader.next() {
-                Ok(Some(event)) => {
-                    events += 1;
-                    let tables = reader.tables();
-                    summary.event(&event, tables);
-                    collections.event(&event, tables);
-                    groups.event(&event, tables);
-                }
-                Ok(None) => break None,
-                Err(error) => break Some(error.to_string()),
-            }
-        };
-        match error {
-            // A synchronisation alone is nothing that was read.
-            Some(error) if events < 2 => Err(error),
-            warning => Ok(Analysed {
-                version: reader.version(),
-                warning,
-                summary: summary.finish(),
-                collections: collections.finish(),
-                groups: groups.finish(),
-            }),
-        }
+/// Makes [`Figures`].
+#[derive(Default)]
+struct Figuring {
+    summary: Summarizer,
+    collections: Collector,
+    groups: Grouper,
+}
+
+impl Analysis for Figuring {
+    fn event(&mut self, event: &Event, tables: &Tables<'_>) {
+        self.summary.event(event, tables);
+        self.collections.event(event, tables);
+        self.groups.event(event, tables);
     }
 }
 
@@ -68,7 +61,11 @@ pub struct Traces {
     may_take: bool,
     /// Held while a trace is taken: one at a time.
     taking: Mutex<()>,
-    recent: Recent<Analysed>,
+    figures: Recent<Figures>,
+    timelines: Recent<Timeline>,
+    pub(super) utilization: Recent<Value>,
+    pub(super) tasks: Recent<Value>,
+    pub(super) lifetimes: Recent<Value>,
 }
 
 impl std::fmt::Debug for Traces {
@@ -80,7 +77,16 @@ impl std::fmt::Debug for Traces {
 impl Traces {
     /// Nothing is open yet. `may_take` allows clients to have running programs traced.
     pub fn new(files: Arc<dyn TraceFiles>, may_take: bool) -> Traces {
-        Traces { files, may_take, taking: Mutex::default(), recent: Recent::default() }
+        Traces {
+            files,
+            may_take,
+            taking: Mutex::default(),
+            figures: Recent::default(),
+            timelines: Recent::default(),
+            utilization: Recent::default(),
+            tasks: Recent::default(),
+            lifetimes: Recent::default(),
+        }
     }
 
     /// Whether clients may have running programs traced.
@@ -88,26 +94,56 @@ impl Traces {
         self.may_take
     }
 
-    /// Opens a trace that will be asked about. What is wrong with it is said then.
+    /// Makes ready what the page shows first. What is wrong with the trace is said there.
     pub fn warm(&self, store: &Store, id: i64) {
-        let _ = self.analysed(store, id);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.figures(store, id));
+            let _ = self.timeline(store, id);
+        });
     }
 
-    /// What the trace of a capture says.
-    pub(super) fn analysed(&self, store: &Store, id: i64) -> Result<Arc<Analysed>, ApiError> {
-        self.recent.get(id, || {
-            let capture = store.capture(CaptureId(id))?;
-            if capture.kind != CaptureKind::Trace {
-                return Err(ApiError::other_kind(&capture));
-            }
-            let path = store.capture_path(capture.id)?;
-            let mut analysed = None;
-            let opened =
-                self.files.with_file(&path, &mut |bytes| analysed = Some(Analysed::of(bytes)));
-            opened.map_err(|error| unreadable(error.message, error.next))?;
-            let analysed = analysed.unwrap_or_else(|| Err("the file was not read".to_owned()));
-            analysed.map_err(|error| unreadable(error, String::new()))
+    /// The figures of a capture's trace.
+    pub(super) fn figures(&self, store: &Store, id: i64) -> Result<Arc<Figures>, ApiError> {
+        self.figures.get(id, || {
+            let mut figuring = Figuring::default();
+            let done = self.read(store, id, &mut figuring)?;
+            let Figuring { summary, collections, groups } = figuring;
+            let (summary, collections) = (summary.finish(), collections.finish());
+            Ok(Figures { done, summary, collections, groups: groups.finish() })
         })
+    }
+
+    /// The timeline of a capture's trace.
+    pub(super) fn timeline(&self, store: &Store, id: i64) -> Result<Arc<Timeline>, ApiError> {
+        self.timelines.get(id, || {
+            let mut builder = Builder::default();
+            self.read(store, id, &mut builder)?;
+            Ok(builder.finish())
+        })
+    }
+
+    /// Feeds all events of a capture's trace to an analysis.
+    pub(super) fn read(
+        &self,
+        store: &Store,
+        id: i64,
+        analysis: &mut impl Analysis,
+    ) -> Result<Done, ApiError> {
+        let capture = store.capture(CaptureId(id))?;
+        if capture.kind != CaptureKind::Trace {
+            return Err(ApiError::other_kind(&capture));
+        }
+        let path = store.capture_path(capture.id)?;
+        let mut outcome = None;
+        let opened = self.files.with_file(&path, &mut |bytes| {
+            let read = gotrace::each(bytes, |event, tables| analysis.event(event, tables));
+            outcome = Some(read);
+        });
+        opened.map_err(|error| unreadable(error.message, error.next))?;
+        let outcome = outcome.ok_or_else(|| ApiError::internal(&"the file was not read"))?;
+        let outcome = outcome.map_err(|error| unreadable(error.to_string(), String::new()))?;
+        let warning = outcome.damage.map(|damage| damage.to_string());
+        Ok(Done { version: outcome.version, warning })
     }
 
     /// Runs `work` unless a trace is being taken.
@@ -127,7 +163,11 @@ impl Traces {
 
     /// Forgets what nobody has asked about lately.
     pub(crate) fn forget_old(&self) {
-        self.recent.forget_old();
+        self.figures.forget_old();
+        self.timelines.forget_old();
+        for answers in [&self.utilization, &self.tasks, &self.lifetimes] {
+            answers.forget_old();
+        }
     }
 }
 
