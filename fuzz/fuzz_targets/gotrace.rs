@@ -5,9 +5,10 @@
 use analyze::trace::Analysis;
 use analyze::trace::collections::Collector;
 use analyze::trace::goroutines::Grouper;
+use analyze::trace::lifetimes::{Options, Tracker};
 use analyze::trace::profile::{Profiler, Wait};
 use analyze::trace::summary::Summarizer;
-use decode::gotrace::Reader;
+use decode::gotrace::{Reader, Whole};
 use libfuzzer_sys::fuzz_target;
 
 const HEADS: [&[u8; 16]; 7] = [
@@ -20,8 +21,8 @@ const HEADS: [&[u8; 16]; 7] = [
     b"go 1.26 trace\0\0\0",
 ];
 
-/// The worst are events of two bytes, which format 1 holds, in a vector that is just growing.
-const BYTES_PER_BYTE: usize = 300;
+/// The worst are types of objects with two histograms each, by some fifteen bytes.
+const BYTES_PER_BYTE: usize = 400;
 
 fuzz_target!(|data: &[u8]| {
     let Some((choice, rest)) = data.split_first() else { return };
@@ -34,6 +35,7 @@ fn read(bytes: &[u8]) {
     let (mut summary, mut collections) = (Summarizer::default(), Collector::default());
     let mut goroutines = Grouper::default();
     let mut profile = Profiler::new(Wait::Scheduler);
+    let mut lifetimes = Tracker::new(Options::default(), None);
     let mut last = i64::MIN;
     let error = loop {
         match reader.next() {
@@ -46,6 +48,7 @@ fn read(bytes: &[u8]) {
                 collections.event(&event, tables);
                 goroutines.event(&event, tables);
                 profile.event(&event, tables);
+                lifetimes.event(&event, tables);
             }
             Ok(None) => break None,
             Err(error) => break Some(error),
@@ -56,4 +59,8 @@ fn read(bytes: &[u8]) {
         assert!(error.offset() <= bytes.len() as u64, "{error}");
     }
     let _ = (summary.finish(), collections.finish(), goroutines.finish(), profile.finish());
+    let _ = lifetimes.finish();
+    let mut whole = Whole::default();
+    whole.push(bytes);
+    assert!(whole.len() <= bytes.len() as u64);
 }

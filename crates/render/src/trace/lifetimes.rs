@@ -71,7 +71,15 @@ fn totals(all: &Lifetimes) -> String {
     let known = percent(known, totals.existed.objects);
     let living = percent(named.existed_living_named, named.existed_living);
     line("existed", counted(totals.existed));
-    line("", format!("types known of {known}, of those that live at the end {living}"));
+    let agree = match named.compared {
+        0 => String::new(),
+        all => format!(
+            "; trace and snapshot agree on {} of {}",
+            percent(all - named.differing.min(all), all),
+            count(all)
+        ),
+    };
+    line("", format!("types known of {known}, of those that live at the end {living}{agree}"));
     let packed = match totals.packed {
         0 => String::new(),
         packed => format!(", and {} tiny objects in slots of others", count(packed)),
@@ -295,6 +303,8 @@ pub fn value(all: &Lifetimes, view: &View<'_>) -> Value {
         "named": {
             "existed_by_trace": json::unsigned(named.existed_by_trace),
             "existed_by_snapshot": json::unsigned(named.existed_by_snapshot),
+            "compared": json::unsigned(named.compared),
+            "differing": json::unsigned(named.differing),
             "existed_living": json::unsigned(named.existed_living),
             "existed_living_named": json::unsigned(named.existed_living_named),
             "allocated": json::unsigned(named.allocated),

@@ -86,6 +86,10 @@ pub struct Named {
     pub existed_by_trace: u64,
     /// Those that have one by the snapshot.
     pub existed_by_snapshot: u64,
+    /// Objects of which both tell the type.
+    pub compared: u64,
+    /// Of these, those with another type in each: what came into the slot after the snapshot.
+    pub differing: u64,
     /// Objects that were there at the start and live at the end.
     pub existed_living: u64,
     /// Of these, those that have one. Of what was garbage already, a snapshot tells little.

@@ -138,15 +138,17 @@ impl<'s> Tracker<'s> {
         let Some((info, slots)) = &mut self.heap else { return };
         let bytes = slots.bytes(slot);
         let by_trace = self.types.of(id, bytes, info.page_bytes, tables);
-        let by_snapshot = match by_trace {
-            Some(_) => None,
-            None => {
-                self.snapshot.and_then(|graph| self.types.of_snapshot(object, bytes, info, graph))
-            }
-        };
+        let by_snapshot =
+            self.snapshot.and_then(|graph| self.types.of_snapshot(object, bytes, info, graph));
         let of = match (by_trace, by_snapshot) {
-            (Some(number), _) => {
+            (Some(number), other) => {
                 self.named.existed_by_trace += 1;
+                if let Some((other, Naming::Named)) = other
+                    && !self.types.is_of_map(number)
+                {
+                    self.named.compared += 1;
+                    self.named.differing += u64::from(other != number);
+                }
                 number
             }
             (None, Some((number, naming))) => {

@@ -155,6 +155,12 @@ impl Types {
         &mut self.figures[number.0 as usize]
     }
 
+    /// Whether it is a part of a map, which snapshots name in another way.
+    pub(super) fn is_of_map(&self, number: TypeNumber) -> bool {
+        let name = self.figures.get(number.0 as usize).map_or("", |figures| &figures.name);
+        name.trim_start_matches("[]").starts_with("map.")
+    }
+
     /// Ends: figures of all types that had objects, and of all together.
     pub(super) fn finish(self, collections: u32, gcs: usize, into: &mut Lifetimes) {
         for figures in self.figures {
