@@ -98,9 +98,12 @@ fn take(
         None => None,
     };
     let (threads, stack_pointers) = stack_pointers(pid);
+    let exe = format!("/proc/{pid}/exe");
+    let exe_path = fs::read_link(&exe).unwrap_or_default();
     let input = Input {
         maps: &maps,
-        exe_inode: inode(&format!("/proc/{pid}/exe")).unwrap_or(0),
+        exe_inode: inode(&exe).unwrap_or(0),
+        exe_path: &exe_path.to_string_lossy(),
         stack_pointers: &stack_pointers,
         threads,
         stack_limit: stack_limit(pid),

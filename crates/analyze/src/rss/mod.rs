@@ -99,6 +99,9 @@ impl CauseKind {
                 Some("`memsight heap waste TARGET` says which types pin it")
             }
             CauseKind::Stacks => Some("`memsight goroutines TARGET` says what they do"),
+            CauseKind::Native | CauseKind::Anonymous | CauseKind::Files | CauseKind::Shared => {
+                Some("`memsight rss TARGET --maps` says which mappings these are")
+            }
             _ => None,
         }
     }

@@ -32,6 +32,9 @@ pub struct Input<'a> {
     pub maps: &'a [ResidentMap],
     /// Inode of its executable; 0 when unknown.
     pub exe_inode: u64,
+    /// Its path as the kernel writes it; empty when unknown. On file systems of layers the
+    /// inode of a mapping may be that of another layer.
+    pub exe_path: &'a str,
     /// Stack pointers of its threads, as far as they are known.
     pub stack_pointers: &'a [u64],
     /// How many threads it has.

@@ -33,7 +33,7 @@ pub(super) fn kinds(input: &Input<'_>) -> Vec<RssKind> {
     let mut kinds: Vec<RssKind> = Vec::new();
     let mut before: Option<&Mapping> = None;
     for mapping in &all {
-        let mut kind = kind(mapping, input.exe_inode, &code);
+        let mut kind = kind(mapping, input, &code);
         // What a file's variables need beyond the file is mapped right behind it.
         let owner = before
             .zip(kinds.last())
@@ -55,7 +55,9 @@ pub(super) fn kinds(input: &Input<'_>) -> Vec<RssKind> {
     kinds
 }
 
-fn kind(mapping: &Mapping, exe_inode: u64, code: &[u64]) -> RssKind {
+fn kind(mapping: &Mapping, input: &Input<'_>, code: &[u64]) -> RssKind {
+    let is_exe = input.exe_inode != 0 && mapping.inode == input.exe_inode
+        || !input.exe_path.is_empty() && mapping.path == input.exe_path;
     let path = mapping.path.as_str();
     let is_shared = ["/dev/zero", "/SYSV", "/memfd:", "/dev/shm/", "[anon_shmem:"];
     match path {
@@ -65,7 +67,7 @@ fn kind(mapping: &Mapping, exe_inode: u64, code: &[u64]) -> RssKind {
         _ if is_shared.iter().any(|start| path.starts_with(start)) => RssKind::Shared,
         _ if path.starts_with("[anon") => RssKind::Anonymous,
         _ if path.starts_with("[v") || path == "[uprobes]" => RssKind::Vdso,
-        _ if exe_inode != 0 && mapping.inode == exe_inode => {
+        _ if is_exe => {
             if mapping.permissions.contains('x') {
                 RssKind::ExeText
             } else if mapping.permissions.contains('w') {
@@ -241,6 +243,7 @@ mod tests {
         let input = Input {
             maps: &maps,
             exe_inode: 7,
+            exe_path: "/bin/layered",
             stack_pointers,
             threads,
             stack_limit: Some(0x10000),
@@ -260,7 +263,7 @@ mod tests {
     #[test]
     fn mappings_are_told_by_name_and_neighbour() {
         let text = "1000-2000 r-xp 00000000 fe:00 7 /bin/x\nRss: 4 kB\n\
-                    2000-3000 r--p 00001000 fe:00 7 /bin/x\nRss: 4 kB\n\
+                    2000-3000 r--p 00001000 fe:00 6 /bin/layered\nRss: 4 kB\n\
                     3000-4000 rw-p 00002000 fe:00 7 /bin/x\nRss: 4 kB\n\
                     4000-6000 rw-p 00000000 00:00 0 \nRss: 8 kB\n\
                     8000-9000 rw-p 00000000 00:00 0 [heap]\nRss: 4 kB\n\

@@ -155,7 +155,15 @@ fn picture(spans: &[Mspan], missing: &[u64]) -> Rss {
 }
 
 fn input(maps: &[ResidentMap]) -> Input<'_> {
-    Input { maps, exe_inode: 0, stack_pointers: &[], threads: 1, stack_limit: None, is_go: true }
+    Input {
+        maps,
+        exe_inode: 0,
+        exe_path: "",
+        stack_pointers: &[],
+        threads: 1,
+        stack_limit: None,
+        is_go: true,
+    }
 }
 
 /// Marked, new, dead, free, tail.
