@@ -240,6 +240,34 @@ fn memory_of_c_is_told_apart() {
     }
 }
 
+#[test]
+fn dead_objects_are_told_from_free_slots_until_they_are_swept() {
+    for (name, go) in toolchains() {
+        let program = build(&name, &go, false, &[]).unwrap();
+        let mut command = Command::new(&program);
+        command.args(["dead", &SIZE.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        let subject = Process(command.spawn().unwrap());
+        let pid = subject.pid();
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T')
+        };
+        let pause = std::time::Duration::from_millis(10);
+        let waited = (0..1000).find(|_| is_stopped() || (std::thread::sleep(pause), false).1);
+        assert!(waited.is_some(), "{name}: it does not stop itself");
+        let picture = Picture::take(&pid, &name, 0);
+        let dead = picture.kind(RssKind::HeapDead);
+        // Half of the objects, and the list of all.
+        assert!((SIZE / 4..=SIZE / 2 + 5).contains(&(dead / MIB)), "{name}: {dead} dead");
+        // The rest of them was swept.
+        let rest = [RssKind::HeapFree, RssKind::HeapIdle];
+        assert!(dead + picture.kinds(&rest) > SIZE * MIB * 9 / 20, "{name}");
+        // The other half, its list, and the large one.
+        let marked = SIZE * MIB * 3 / 2 + SIZE * MIB / 32;
+        picture.near("marked", picture.kind(RssKind::HeapMarked), marked, 2 * MIB);
+    }
+}
+
 /// Whether programs may have huge pages here.
 fn has_huge_pages() -> bool {
     let path = "/sys/kernel/mm/transparent_hugepage/enabled";

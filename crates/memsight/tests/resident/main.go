@@ -34,6 +34,7 @@ var modes = map[string]func(size int){
 	"load":       load,
 	"threads":    threads,
 	"busy":       busy,
+	"dead":       dead,
 	"nothing":    func(int) {},
 }
 
@@ -249,6 +250,36 @@ func load(size int) {
 		}
 	}
 	keep = append(keep, ring)
+}
+
+// dead stops itself when a collection has found every other object dead and the sweeper, with
+// one processor and at most ten spans before it yields, has not come far. A large part of the
+// heap lives, or the next allocation would have to sweep all of it.
+func dead(size int) {
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(30)
+	all := make([]*node, size/128)
+	var kept []*node
+	for i := range all {
+		all[i] = new(node)
+		all[i].data[0] = 1
+		if i%2 == 0 {
+			kept = append(kept, all[i])
+		}
+	}
+	keep = append(keep, touched(size), all, kept)
+	runtime.GC()
+	all = nil
+	var stats debug.GCStats
+	debug.ReadGCStats(&stats)
+	keep[1] = nil
+	for before := stats.NumGC; stats.NumGC == before; debug.ReadGCStats(&stats) {
+		sink = make([]byte, 256<<10)
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	// Until all threads stand still: the sweeper must not have the processor to itself.
+	for {
+	}
 }
 
 // busy allocates until the program ends.
