@@ -32,10 +32,12 @@ pub fn write_metrics(time: Timestamp, metrics: &RuntimeMetrics) -> Vec<u8> {
 /// When the bytes are something else. Metrics that are unknown here are left out.
 pub fn read_metrics(bytes: &[u8]) -> Result<(Timestamp, RuntimeMetrics), RecordError> {
     let record = unpack(bytes)?;
-    let time = record["time_ms"].as_i64().ok_or(RecordError::Lacks("time_ms"))?;
-    let values = record["metrics"].as_object().ok_or(RecordError::Lacks("metrics"))?;
+    let time =
+        record.get("time_ms").and_then(Value::as_i64).ok_or(RecordError::Lacks("time_ms"))?;
+    let values =
+        record.get("metrics").and_then(Value::as_object).ok_or(RecordError::Lacks("metrics"))?;
     let mut metrics = RuntimeMetrics {
-        go_version: record["go_version"].as_str().map(str::to_owned),
+        go_version: record.get("go_version").and_then(Value::as_str).map(str::to_owned),
         ..RuntimeMetrics::default()
     };
     for (name, value) in values {
@@ -53,8 +55,9 @@ pub fn read_metrics(bytes: &[u8]) -> Result<(Timestamp, RuntimeMetrics), RecordE
 }
 
 fn histogram(value: &Value) -> Option<Histogram> {
-    let counts: Vec<u64> = value["counts"].as_array()?.iter().filter_map(Value::as_u64).collect();
-    let bounds = value["bounds"].as_array()?;
+    let counts: Vec<u64> =
+        value.get("counts")?.as_array()?.iter().filter_map(Value::as_u64).collect();
+    let bounds = value.get("bounds")?.as_array()?;
     let bounds = bounds.iter().enumerate().map(|(index, bound)| {
         let infinite = if index == 0 { f64::NEG_INFINITY } else { f64::INFINITY };
         bound.as_f64().unwrap_or(infinite)
