@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use decode::goruntime::{Memory, RuntimeError};
 use decode::procfs::{self, MemoryMap, PAGE_BYTES, PageEntry};
@@ -43,8 +44,13 @@ pub fn of_target(spec: &TargetSpec) -> Result<(Target, Rss), CaptureError> {
             return Err(CaptureError::Unsupported(NO_PROCESS.to_owned()));
         }
     };
+    let started = cpu_time();
     let error = match ProcessTarget::attach(pid) {
-        Ok(process) => return Ok((process.target().clone(), process.rss()?)),
+        Ok(process) => {
+            let mut rss = process.rss()?;
+            rss.cost_micros = micros_since(started);
+            return Ok((process.target().clone(), rss));
+        }
         Err(error @ (CaptureError::Denied { .. } | CaptureError::Runtime { .. })) => error,
         Err(error) => return Err(error),
     };
@@ -123,8 +129,12 @@ fn take(
     rss.time = now();
     warnings.append(&mut rss.warnings);
     rss.warnings = warnings;
-    rss.cost_micros = cpu_time().saturating_sub(started).as_micros() as u64;
+    rss.cost_micros = micros_since(started);
     Ok(rss)
+}
+
+fn micros_since(started: Duration) -> u64 {
+    cpu_time().saturating_sub(started).as_micros() as u64
 }
 
 fn maps(pid: u32) -> Result<Vec<MemoryMap>, CaptureError> {

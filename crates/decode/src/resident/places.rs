@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use ahash::AHashSet;
 use model::Addr;
 use model::rss::RssKind;
 
@@ -29,7 +30,7 @@ pub(super) fn kinds(input: &Input<'_>) -> Vec<RssKind> {
     let mapping = |map: &ResidentMap| map.map.mapping.clone();
     let all: Vec<Mapping> = input.maps.iter().map(mapping).collect();
     let is_code = |mapping: &&Mapping| mapping.inode != 0 && mapping.permissions.contains('x');
-    let code: Vec<u64> = all.iter().filter(is_code).map(|mapping| mapping.inode).collect();
+    let code: AHashSet<u64> = all.iter().filter(is_code).map(|mapping| mapping.inode).collect();
     let mut kinds: Vec<RssKind> = Vec::new();
     let mut before: Option<&Mapping> = None;
     for mapping in &all {
@@ -55,7 +56,7 @@ pub(super) fn kinds(input: &Input<'_>) -> Vec<RssKind> {
     kinds
 }
 
-fn kind(mapping: &Mapping, input: &Input<'_>, code: &[u64]) -> RssKind {
+fn kind(mapping: &Mapping, input: &Input<'_>, code: &AHashSet<u64>) -> RssKind {
     let is_exe = input.exe_inode != 0 && mapping.inode == input.exe_inode
         || !input.exe_path.is_empty() && mapping.path == input.exe_path;
     let path = mapping.path.as_str();
