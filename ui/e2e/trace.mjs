@@ -1,8 +1,8 @@
 // The page of an execution trace in a real Chromium: a trace of a real Go program, recorded by a
-// click, and one with events about objects. Usage: trace.mjs MEMSIGHT SHOP [SCREENSHOTS]
+// click, and one with events about objects, that is sent. Usage: trace.mjs MEMSIGHT SHOP [SCREENSHOTS]
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { drawn, launch, sleep, start, stopAll, until } from "./browser.mjs";
@@ -19,9 +19,7 @@ async function main() {
     return process.env.REQUIRE_CHROMIUM ? 1 : 0;
   }
   const dir = mkdtempSync(join(tmpdir(), "memsight-e2e-trace-"));
-  // Its traces have events about objects, too.
-  const env = { ...process.env, GODEBUG: "traceallocfree=1" };
-  const shopProcess = start(shop, ["-leak=true"], { stdio: "ignore", env });
+  const shopProcess = start(shop, ["-leak=true"], { stdio: "ignore" });
   const server = start(memsight, ["serve", "--pid", String(shopProcess.pid), "--store", join(dir, "store"), "--listen", "127.0.0.1:0",
     "--every", "30s", "--allow-traces"], { stdio: ["ignore", "ignore", "pipe"] });
   let log = "";
@@ -50,12 +48,13 @@ async function main() {
   await same(base, id, dir, trace);
   await timeline(page, base, id, trace, shot);
   await tables(page, base, id, trace, shot);
-  await lifetimes(page, base, id, trace, shot);
+  const objects = await sendObjects(base, dir);
+  await lifetimes(page, base, objects, shot);
   await mistakes(page, base, api, dir);
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
     for (const view of ["timeline", "collections", "goroutines", "mmu", "tasks", "lifetimes"]) {
-      await page.goto(`${base}/trace/${id}?view=${view}`);
+      await page.goto(`${base}/trace/${view === "lifetimes" || view === "tasks" ? objects : id}?view=${view}`);
       await page.getByTestId("view").locator("> *").first().waitFor();
       assert.equal(await page.getByTestId("failure").count(), 0, view);
       await shot(`${view}-${scheme}`);
@@ -76,13 +75,29 @@ async function main() {
 async function same(base, id, dir, trace) {
   const file = join(dir, "shop.trace");
   const bytes = Buffer.from(await (await fetch(`${base}/api/v1/captures/${id}/profile`)).arrayBuffer());
-  (await import("node:fs")).writeFileSync(file, bytes);
+  writeFileSync(file, bytes);
   const command = (...args) => JSON.parse(execFileSync(memsight, ["trace", ...args, file, "--json"], { maxBuffer: 1 << 28 }));
   assert.deepEqual(await trace("summary"), command("summary"));
   assert.deepEqual(await trace("gc"), command("gc"));
   assert.deepEqual((await trace("goroutines?limit=5000")).functions, command("goroutines", "-n", "0").functions);
   assert.deepEqual((await trace("mmu")).curve, command("mmu").curve);
-  assert.deepEqual((await trace("lifetimes")).allocated, command("lifetimes").allocated);
+}
+
+/** Sends a trace of a program that has tasks and regions, with events about its objects. */
+async function sendObjects(base, dir) {
+  const generator = join(dir, "generator");
+  const cwd = join(import.meta.dirname, "../../crates/decode/tests/gotrace/generator");
+  execFileSync("go", ["build", "-o", generator, "."], { cwd });
+  const file = join(dir, "objects.trace");
+  // Shrinking stacks break traces of objects now and then (docs/lifetimes.md).
+  execFileSync(generator, [file, "500"], { env: { ...process.env, GODEBUG: "traceallocfree=1,gcshrinkstackoff=1" } });
+  const sent = await fetch(`${base}/api/v1/traces?name=objects`, { method: "POST", body: readFileSync(file), headers: { origin: base } });
+  const capture = await sent.json();
+  assert.equal(capture.kind, "trace", JSON.stringify(capture));
+  const lifetimes = await (await fetch(`${base}/api/v1/captures/${capture.id}/trace/lifetimes`)).json();
+  const command = JSON.parse(execFileSync(memsight, ["trace", "lifetimes", file, "--json"], { maxBuffer: 1 << 28 }));
+  assert.deepEqual(lifetimes.allocated, command.allocated);
+  return capture.id;
 }
 
 async function timeline(page, base, id, trace, shot) {
@@ -103,6 +118,23 @@ async function timeline(page, base, id, trace, shot) {
   await shot("timeline");
   const box = await page.getByTestId("timeline").boundingBox();
   const at = (x, y) => [box.x + 100 + x * (box.width - 100), box.y + y];
+  // What is under the pointer is named; a click follows the goroutine.
+  const row = box.height - 14;
+  let found = false;
+  for (let i = 0; i < 80 && !found; i++) {
+    // The rows of Ps are the last ones.
+    await page.mouse.move(...at((i + 0.5) / 80, row - 22 * (i % procs.length)));
+    found = /P \d+: .+\(goroutine \d+/.test(await page.getByTestId("info").textContent());
+  }
+  assert(found, await page.getByTestId("info").textContent());
+  await page.mouse.down();
+  await page.mouse.up();
+  await until("the goroutine in the address", () => /[?&]g=\d+/.test(page.url()), 10);
+  const taller = await until("its track", async () => {
+    const { height } = await page.getByTestId("timeline").boundingBox();
+    return height > box.height && height;
+  }, 10);
+  assert(taller > box.height);
   // Zooming by the wheel asks for a narrower span; the address tells it, and Back to all.
   await page.mouse.move(...at(0.5, 30));
   for (let i = 0; i < 8; i++) {
@@ -117,22 +149,6 @@ async function timeline(page, base, id, trace, shot) {
   await page.reload();
   await until("a drawn timeline", () => drawn(page, "timeline"));
   assert.match(page.url(), /from=\d+/);
-  // What is under the pointer is named; a click follows the goroutine.
-  const row = box.height - 14;
-  let found = false;
-  for (let i = 1; i < 40 && !found; i++) {
-    await page.mouse.move(...at(i / 40, row));
-    found = /P \d+: .+\(goroutine \d+/.test(await page.getByTestId("info").textContent());
-  }
-  assert(found, await page.getByTestId("info").textContent());
-  await page.mouse.down();
-  await page.mouse.up();
-  await until("the goroutine in the address", () => /[?&]g=\d+/.test(page.url()), 10);
-  const taller = await until("its track", async () => {
-    const { height } = await page.getByTestId("timeline").boundingBox();
-    return height > box.height && height;
-  }, 10);
-  assert(taller > box.height);
   await shot("zoomed");
   await page.keyboard.press("0");
   await until("the whole again", () => !/from=/.test(page.url()), 10);
@@ -159,8 +175,8 @@ async function tables(page, base, id, trace, shot) {
   await page.getByTestId("timeline").waitFor();
 }
 
-async function lifetimes(page, base, id, trace, shot) {
-  const all = await trace("lifetimes");
+async function lifetimes(page, base, id, shot) {
+  const all = await (await fetch(`${base}/api/v1/captures/${id}/trace/lifetimes`)).json();
   await page.goto(`${base}/trace/${id}?view=lifetimes`);
   const first = page.getByTestId("lifetimes").locator("tr[data-row='0']");
   await first.waitFor();

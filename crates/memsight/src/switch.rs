@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 
 use anyhow::Context;
+use capture::LiveTarget;
 use capture::switch::{DEFAULT_RATE, Width, Word};
-use capture::{LiveTarget, ProcessTarget};
 use model::{Addr, TargetSpec};
 
 use crate::args::RestoreArgs;
@@ -39,12 +39,8 @@ impl SwitchedOn {
 
     /// Lets traces have events about heap objects where they have not; `None` where they
     /// have already.
-    pub(crate) fn trace_objects(process: &ProcessTarget) -> Result<Option<SwitchedOn>, Failure> {
-        let word = process.trace_objects_word()?;
-        if word.original != 0 {
-            return Ok(None);
-        }
-        SwitchedOn::write(&word, 1, "runtime.debug.traceallocfree").map(Some)
+    pub(crate) fn trace_objects(word: &Word) -> Result<SwitchedOn, Failure> {
+        SwitchedOn::write(word, 1, "runtime.debug.traceallocfree")
     }
 
     fn write(word: &Word, value: i64, name: &str) -> Result<SwitchedOn, Failure> {

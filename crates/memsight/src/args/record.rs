@@ -11,7 +11,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   memsight trace record name:shop -o shop.trace
   memsight trace record http://localhost:6060 --seconds 30 -o shop.trace
-  memsight trace record 4242 --allocfree --snapshot -o shop.trace
+  memsight trace record 4242 --allocfree --may-crash --snapshot -o shop.trace
   memsight trace lifetimes shop.trace --snapshot shop.trace.heap
 
 The program has to serve net/http/pprof; of a PID its ports are asked. Ctrl-C ends early and
@@ -30,11 +30,13 @@ pub(crate) struct RecordArgs {
     pub output: Option<PathBuf>,
     /// Records every allocation and free of an object, too: writes 1 into
     /// runtime.debug.traceallocfree of the program (Go 1.23 and later), restored when memsight
-    /// ends, in whatever way. Traces become several times larger, and the program slower. A bug
-    /// of Go 1.24 to 1.27 can crash it meanwhile, when stacks of its goroutines grow
-    /// (docs/lifetimes.md).
+    /// ends, in whatever way. Traces become several times larger, and the program slower.
     #[arg(long)]
     pub allocfree: bool,
+    /// With --allocfree: a bug of Go 1.24 to 1.27 can crash the program meanwhile, when stacks
+    /// of its goroutines grow (docs/lifetimes.md). Without this such programs are left alone.
+    #[arg(long, requires = "allocfree")]
+    pub may_crash: bool,
     /// Takes the object graph just before, which tells types of objects that are there already:
     /// stops the program for milliseconds and clones it. Written to FILE.heap.
     #[arg(long)]

@@ -73,7 +73,8 @@ fn built(name: &str) -> Option<&'static Built> {
 /// Starts to record for long.
 fn recording(serving: &Serving, output: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memsight"));
-    command.args(["trace", "record", &serving.pid(), "--allocfree", "--seconds", "60", "-o"]);
+    let record = ["trace", "record", &serving.pid(), "--allocfree", "--may-crash"];
+    command.args(record).args(["--seconds", "60", "-o"]);
     command.arg(output).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -93,7 +94,8 @@ fn objects_are_recorded_with_a_snapshot_and_the_switch_is_put_back() {
         let trace = scratch(&format!("recorded-{name}.trace"));
         let file = trace.to_str().unwrap();
         let pid = serving.pid();
-        let record = ["trace", "record", &pid, "--allocfree", "--snapshot", "--seconds", "1"];
+        let record = ["trace", "record", &pid, "--allocfree", "--may-crash", "--snapshot"];
+        let record = [&record[..], &["--seconds", "1"]].concat();
         let recorded = loop {
             let output = memsight(&[&record[..], &["--json", "-o", file]].concat());
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -244,6 +246,11 @@ fn what_cannot_be_recorded_says_why() {
         assert_eq!(json(&["trace", "summary", trace, "--json"])["format"], "1.21");
     }
     let Some(built) = built("system") else { return };
+    // Unless one says that it may crash, a program that can is left alone.
+    let serving = Serving::start(built, STEADY_STACKS);
+    let errors = fails(&["trace", "record", &serving.pid(), "--allocfree", "-o", file], 2);
+    assert!(errors.contains("can crash a program") && errors.contains("--may-crash"), "{errors}");
+    assert_eq!(serving.value(), 0);
     let mut idle = Command::new(&built.program);
     let idle = Process(idle.arg("idle").stdout(Stdio::null()).spawn().unwrap());
     let errors = fails(&["trace", "record", &idle.pid(), "-o", file], 2);

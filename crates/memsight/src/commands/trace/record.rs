@@ -47,7 +47,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let runtime = runtime.context("cannot handle signals")?;
     let signalled = interrupt::flag(&runtime).context("cannot handle signals")?;
     let _switched_on = match &source.process {
-        Some(process) if args.allocfree => switch_on(process)?,
+        Some(process) if args.allocfree => switch_on(process, args.may_crash)?,
         _ => None,
     };
     let frozen = match &source.process {
@@ -132,19 +132,23 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// The first minor version that can crash.
 const UNSAFE_MINOR_MIN: u16 = 24;
 
-fn switch_on(process: &ProcessTarget) -> Result<Option<SwitchedOn>, Failure> {
-    if process.binary().version.minor >= UNSAFE_MINOR_MIN {
-        eprintln!(
-            "memsight: {} has a bug that can crash a program while its objects are traced, when \
-             stacks grow (docs/lifetimes.md)",
-            process.binary().info.version
-        );
-    }
-    let on = SwitchedOn::trace_objects(process)?;
-    if on.is_none() {
+fn switch_on(process: &ProcessTarget, may_crash: bool) -> Result<Option<SwitchedOn>, Failure> {
+    let word = process.trace_objects_word()?;
+    if word.original != 0 {
         eprintln!("memsight: its traces have objects already (GODEBUG=traceallocfree=1)");
+        return Ok(None);
     }
-    Ok(on)
+    if process.binary().version.minor >= UNSAFE_MINOR_MIN && !may_crash {
+        let version = &process.binary().info.version;
+        let failure = Failure::usage(format!(
+            "a bug of {version} can crash a program while its objects are traced, when stacks of \
+             its goroutines grow"
+        ));
+        return Err(failure.next(
+            "add --may-crash where that can be borne; docs/lifetimes.md says how often it happens",
+        ));
+    }
+    SwitchedOn::trace_objects(&word).map(Some)
 }
 
 /// Takes the memory of the program, which goes on afterwards.
