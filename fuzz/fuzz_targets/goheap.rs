@@ -52,7 +52,8 @@ fn read(subject: &Subject, image: &MemoryImage<'_>, has_debug: bool, contents: K
     let bytes_max = BYTES_FREE + BYTES_PER_BYTE * (size + file.len());
     let threads: &[ThreadRegisters] = &subject.threads;
     let (binary, attached) = (&subject.binary, &subject.attached);
-    let input = Input { binary, attached, file, debug_file: None, image, threads, contents };
+    let input =
+        Input { binary, attached, file, debug_file: None, libraries: &[], image, threads, contents };
     let begun = Instant::now();
     let result = bounded(bytes_max, || goheap::read(&input));
     let took = begun.elapsed();
