@@ -3,6 +3,9 @@
 //
 // While it waits for a byte nothing in it moves: the goroutine that asked is still running,
 // in a system call that the scheduler does not know of, and nothing was allocated since.
+//
+// With SPIN in its environment it allocates and reads its metrics all the time instead, and
+// says nothing.
 package main
 
 import (
@@ -93,11 +96,32 @@ func main() {
 		contend()
 		runtime.GC()
 	}
+	if os.Getenv("SPIN") != "" {
+		spin()
+	}
 	scatter()
 	time.Sleep(100 * time.Millisecond)
 	// Nothing collects while the program rests.
 	debug.SetGCPercent(gogc())
 	say()
+}
+
+// spin turns the ring of the heap's figures as fast as it can.
+func spin() {
+	go func() {
+		for {
+			kept = &node{}
+		}
+	}()
+	go func() {
+		sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+		for {
+			metrics.Read(sample)
+		}
+	}()
+	os.Stdout.WriteString("end\n")
+	os.Stdin.Read(make([]byte, 1))
+	os.Exit(0)
 }
 
 func gogc() int {

@@ -65,6 +65,10 @@ pub struct Variables {
     pub gc_bits_arenas: Option<Addr>,
     /// `runtime.buckhash`: the hash table of profiling buckets.
     pub bucket_table: Option<Addr>,
+    /// `runtime.work.cpuStats`; only code tells it, as patch releases moved it within `work`.
+    pub cpu_stats: Option<Addr>,
+    /// Where `alllink` is in a `runtime.m`; only code tells it, as patch releases moved it.
+    pub m_next: Option<u64>,
 }
 
 pub(super) const X86_64: u16 = 62;
@@ -127,17 +131,25 @@ impl Variables {
             persistent_chunks: at(22),
             gc_bits_arenas: at(23),
             bucket_table: at(24),
+            ..Variables::default()
         }
     }
 
-    /// Finds them by instruction patterns; fills only what is missing.
+    /// Finds them by instruction patterns; fills only what is missing. Where symbols told the
+    /// rest, what only code tells is looked for.
     pub fn or_by_code(
         mut self,
         elf: &Elf<'_>,
         table: &Pclntab<'_>,
         version: GoVersion,
     ) -> Variables {
-        if elf.machine != X86_64 || self.mbuckets.is_some() && self.allgs.is_some() {
+        if elf.machine != X86_64 {
+            return self;
+        }
+        self.allm =
+            self.allm.or_else(|| receiver(elf, table, "runtime.mcommoninit", "runtime.atomicwb"));
+        self.fields_by_code(elf, table);
+        if self.mbuckets.is_some() && self.allgs.is_some() {
             return self;
         }
         let [flush_locked, flush, profile_alloc, allg_add, queue_finalizer, mark_root] = functions(
@@ -173,6 +185,15 @@ impl Variables {
         self.receivers_by_code(elf, table);
         self.scheduler_by_code(elf, table, &MetricsLayout::of(version, elf.machine));
         self
+    }
+
+    /// What is where within a structure that patch releases changed.
+    fn fields_by_code(&mut self, elf: &Elf<'_>, table: &Pclntab<'_>) {
+        self.cpu_stats =
+            receiver(elf, table, "runtime.gcMarkTermination", "runtime.(*cpuStats).accumulate");
+        // mp.alllink = allm
+        let [init] = functions(table, ["runtime.mcommoninit"]);
+        self.m_next = init.zip(self.allm).and_then(|(init, allm)| field_set_to(elf, &init, allm));
     }
 
     /// Variables of the scheduler, and counters.
@@ -212,17 +233,9 @@ impl Variables {
             self.finalizers_queued.or_else(|| in_code(queue_finalizer, incremented));
         self.finalizers_executed =
             self.finalizers_executed.or_else(|| in_code(run_finalizers, added_to));
-        let receiver = |caller: &str, callee: &str| {
-            let [caller, callee] = functions(table, [caller, callee]);
-            lea_before_call(elf, &caller?, callee?.entry)
-        };
-        self.allm = self.allm.or_else(|| receiver("runtime.mcommoninit", "runtime.atomicwb"));
+        let receiver = |caller: &str, callee: &str| receiver(elf, table, caller, callee);
         self.gc_limiter = self.gc_limiter.or_else(|| {
             receiver("runtime.procresize", "runtime.(*gcCPULimiterState).resetCapacity")
-        });
-        self.work = self.work.or_else(|| {
-            let stats = receiver("runtime.gcMarkTermination", "runtime.(*cpuStats).accumulate")?;
-            stats.0.checked_sub(layout.cpu_stats).map(Addr)
         });
     }
 
@@ -242,10 +255,7 @@ impl Variables {
 
     /// Variables whose address is passed as the receiver of a method.
     fn receivers_by_code(&mut self, elf: &Elf<'_>, table: &Pclntab<'_>) {
-        let receiver = |caller: &str, callee: &str| {
-            let [caller, callee] = functions(table, [caller, callee]);
-            lea_before_call(elf, &caller?, callee?.entry)
-        };
+        let receiver = |caller: &str, callee: &str| receiver(elf, table, caller, callee);
         self.mheap = self.mheap.or_else(|| receiver("runtime.mallocinit", "runtime.(*mheap).init"));
         self.gc_controller = self
             .gc_controller
@@ -285,6 +295,12 @@ fn code_of<'a>(elf: &Elf<'a>, func: &Func<'_>) -> &'a [u8] {
     const CODE_MAX: u64 = 64 << 10;
     let len = (func.end.0.saturating_sub(func.entry.0)).min(CODE_MAX) as usize;
     elf.bytes_at(func.entry).and_then(|code| code.get(..len)).unwrap_or(&[])
+}
+
+/// What `caller` passes to the method `callee` first.
+fn receiver(elf: &Elf<'_>, table: &Pclntab<'_>, caller: &str, callee: &str) -> Option<Addr> {
+    let [caller, callee] = functions(table, [caller, callee]);
+    lea_before_call(elf, &caller?, callee?.entry)
 }
 
 /// The address that the last `lea disp32(%rip), %rax` before the first call of
@@ -351,6 +367,32 @@ fn exchanged(elf: &Elf<'_>, func: &Func<'_>) -> Option<Addr> {
             && rex_w & 0xf8 == 0x48
     })?;
     rip_target(func, Bytes(code), at + 3)
+}
+
+/// Where in a structure the value of a variable is stored: `mov disp32(%rip), reg`, and soon
+/// after it `mov reg, disp32(base)`.
+fn field_set_to(elf: &Elf<'_>, func: &Func<'_>, variable: Addr) -> Option<u64> {
+    /// A write barrier lies in between.
+    const DISTANCE_MAX: usize = 64;
+    let code = code_of(elf, func);
+    let register = |rex: u8, modrm: u8| (rex & 4) << 1 | modrm >> 3 & 7;
+    let is_load = |code: &[u8]| matches!(code, [0x48 | 0x4c, 0x8b, modrm, ..] if modrm & 0xc7 == 5);
+    let loads = code.windows(7).enumerate().filter(|(_, window)| is_load(window));
+    let mut of_variable =
+        loads.filter(|(at, _)| rip_target(func, Bytes(code), at + 3) == Some(variable));
+    let (at, load) = of_variable.next()?;
+    let loaded = register(*load.first()?, *load.get(2)?);
+    let after = code.get(at + 7..)?;
+    let mut stores = after.windows(7).take(DISTANCE_MAX).filter_map(|window| match window {
+        // mod=10: a base and four bytes; rm=100 would have a byte in between.
+        [rex @ 0x48..=0x4f, 0x89, modrm, rest @ ..]
+            if modrm & 0xc0 == 0x80 && modrm & 7 != 4 && register(*rex, *modrm) == loaded =>
+        {
+            Bytes(rest).u32(0).map(u64::from)
+        }
+        _ => None,
+    });
+    stores.next()
 }
 
 /// What the first `incq disp32(%rip)` counts.

@@ -158,8 +158,8 @@ impl Binary {
         })
     }
 
-    /// Finds the module data and, in stripped binaries, the variables. Do it once
-    /// per process and keep the result.
+    /// Finds the module data and what only code tells of the variables: in stripped binaries
+    /// all of them. Do it once per process and keep the result.
     ///
     /// # Errors
     /// When memory cannot be read or the module data is not there.
@@ -179,10 +179,14 @@ impl Binary {
         let gofunc = bias.remove(Addr(gofunc)).ok_or(RuntimeError::NoModuleData)?;
         let mut attached =
             Attached { bias, text, gofunc, module_data: module, variables: self.variables };
-        if attached.variables.mbuckets.is_none() || attached.variables.allgs.is_none() {
-            let elf = Elf::parse(file)?;
-            let table = self.table(&elf, &attached)?;
-            attached.variables = self.variables.or_by_code(&elf, &table, self.version);
+        let elf = Elf::parse(file)?;
+        match self.table(&elf, &attached) {
+            Ok(table) => {
+                attached.variables = self.variables.or_by_code(&elf, &table, self.version);
+            }
+            // Symbols have told most of it.
+            Err(_) if self.variables.mbuckets.is_some() && self.variables.allgs.is_some() => {}
+            Err(error) => return Err(error),
         }
         Ok(attached)
     }

@@ -5,12 +5,13 @@
 //! is the total) and runtime/mgcpacer.go. The parts are read at slightly different
 //! times, so figures may be off by what the program allocates in microseconds.
 
-use model::{Addr, RuntimeMemory, Timestamp};
+use model::{RuntimeMemory, Timestamp};
 
 use super::layout::Layout;
 use super::memory::Memory;
-use super::metrics::{CONTROLLER_BYTES, Controller, HeapStats};
+use super::metrics::{CONTROLLER_BYTES, Controller};
 use super::{Process, RuntimeError};
+use crate::bytes::Bytes;
 
 /// Length of mstats.pause_end.
 const PAUSES: u64 = 256;
@@ -27,17 +28,14 @@ impl<M: Memory> Process<'_, M> {
     }
 
     fn read_memstats(&self, memory: &mut RuntimeMemory) -> Result<(), RuntimeError> {
-        let at = self.variable(self.variables.memstats, "runtime.memstats")?;
         let layout = Layout::of(self.binary.version);
-        let ring = self.memory.read_vec(at, layout.delta_size as usize * 3)?;
-        let stats = HeapStats::parse(&ring, &layout);
-        let word = |offset: u64| -> Result<u64, RuntimeError> {
-            Ok(self.memory.read_u64(Addr(at.0.wrapping_add(offset)))?)
-        };
+        let memstats = self.memstats(&layout)?;
+        let stats = &memstats.heap;
+        let word = |offset: u64| Bytes(&memstats.bytes).u64(offset as usize).unwrap_or(0);
         // stacks_sys, mspan_sys, mcache_sys, buckhash_sys, gcMiscSys, other_sys.
         let mut system = [0; 6];
         for (index, slot) in system.iter_mut().enumerate() {
-            *slot = word(layout.stacks_sys + index as u64 * 8)?;
+            *slot = word(layout.stacks_sys + index as u64 * 8);
         }
         let [os_stacks, metadata @ ..] = system;
         let metadata = metadata.iter().fold(stats.in_metadata, |sum, part| sum.wrapping_add(*part));
@@ -52,15 +50,15 @@ impl<M: Memory> Process<'_, M> {
         memory.metadata_bytes = Some(metadata);
         let mapped = stats.committed.wrapping_add(stats.released).wrapping_add(os_stacks);
         memory.sys_bytes = Some(mapped.wrapping_add(metadata).wrapping_sub(stats.in_metadata));
-        let cycles = word(layout.numgc)?;
+        let cycles = word(layout.numgc);
         memory.gc_cycles = Some(cycles & 0xffff_ffff);
         if let Some(before_last) = (cycles & 0xffff_ffff).checked_sub(2) {
             // pause_end, a ring of Unix nanoseconds, ends where numgc begins.
-            let nanos = word(layout.numgc - (PAUSES - before_last % PAUSES) * 8)?;
+            let nanos = word(layout.numgc - (PAUSES - before_last % PAUSES) * 8);
             memory.heap_profile_time = Some(Timestamp((nanos / 1_000_000).cast_signed()));
         }
         memory.gc_forced_cycles = Some(cycles >> 32);
-        memory.gc_cpu_fraction = Some(f64::from_bits(word(layout.numgc + 8)?));
+        memory.gc_cpu_fraction = Some(f64::from_bits(word(layout.numgc + 8)));
         Ok(())
     }
 

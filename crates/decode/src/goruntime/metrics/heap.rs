@@ -1,9 +1,66 @@
 //! The allocator's figures: runtime/mstats.go (`heapStatsDelta`, `mstats`).
+//!
+//! `memstats.heapStats` is a ring of three parts whose sum is the total. Whoever reads it in the
+//! program moves it on: new figures go to the next part, then the two older parts become one
+//! and the free one is cleared. Meanwhile a sum of all three counts some twice, or, when it
+//! takes longer than that, not at all.
 
 use model::go::CLASS_SIZES;
 
 use crate::bytes::Bytes;
 use crate::goruntime::layout::Layout;
+use crate::goruntime::memory::Memory;
+use crate::goruntime::{Process, RuntimeError};
+
+/// Tries to find the ring at rest. In most programs the first succeeds; in one that does nothing
+/// but read its own statistics, one reading in seventy found it in none of them.
+const TRIES: usize = 2000;
+
+/// The beginning of runtime.memstats, up to the counts of cycles.
+pub(in crate::goruntime) struct MemStats {
+    pub(in crate::goruntime) heap: HeapStats,
+    /// The ring was at rest, so that the heap's figures belong together.
+    pub(in crate::goruntime) is_settled: bool,
+    pub(in crate::goruntime) bytes: Vec<u8>,
+}
+
+impl<M: Memory> Process<'_, M> {
+    pub(in crate::goruntime) fn memstats(&self, layout: &Layout) -> Result<MemStats, RuntimeError> {
+        let at = self.variable(self.variables.memstats, "runtime.memstats")?;
+        let bytes = self.memory.read_vec(at, layout.numgc as usize + 16)?;
+        let ring_bytes = layout.delta_size as usize * 3 + 4;
+        let [mut first, mut middle, mut last] = [(); 3].map(|()| vec![0; ring_bytes]);
+        for _ in 0..TRIES {
+            for ring in [&mut first, &mut middle, &mut last] {
+                self.memory.read(at, ring)?;
+            }
+            if let Some(heap) = settled([&first, &middle, &last], layout) {
+                return Ok(MemStats { heap, is_settled: true, bytes });
+            }
+        }
+        Ok(MemStats { heap: HeapStats::parse(&last, layout), is_settled: false, bytes })
+    }
+}
+
+/// The second of three readings, if it is whole: the ring did not move on, its free part was
+/// cleared, and nothing that only grows is less than before it or more than after it. The
+/// last is for rings that went round between two readings and look the same.
+fn settled(rings: [&[u8]; 3], layout: &Layout) -> Option<HeapStats> {
+    let size = layout.delta_size as usize;
+    let [part, second, third] = rings.map(|ring| Bytes(ring).u32(size * 3));
+    let part = part.filter(|part| *part < 3 && second == Some(*part) && third == second)?;
+    let free = (part as usize + 1) % 3 * size;
+    let is_clear = |ring: &[u8]| ring.get(free..free + size).is_some_and(is_zero);
+    if !rings.into_iter().all(is_clear) {
+        return None;
+    }
+    let [first, middle, last] = rings.map(|ring| HeapStats::parse(ring, layout));
+    (first.is_before(&middle) && middle.is_before(&last)).then_some(middle)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
 
 /// heapStatsDelta, summed over the three parts of its ring: their sum is the total.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +94,14 @@ impl Sized {
         for (class, count) in self.class_counts.iter_mut().enumerate() {
             *count = count.wrapping_add(word(16 + class * 8));
         }
+    }
+
+    /// Nothing of it is less later.
+    fn is_before(&self, later: &Sized) -> bool {
+        let mut classes = self.class_counts.iter().zip(&later.class_counts);
+        self.large_bytes <= later.large_bytes
+            && self.large_count <= later.large_count
+            && classes.all(|(count, later)| count <= later)
     }
 
     /// How many, with large ones.
@@ -90,9 +155,52 @@ impl HeapStats {
         stats
     }
 
+    fn is_before(&self, later: &HeapStats) -> bool {
+        self.tiny_allocs <= later.tiny_allocs
+            && self.allocated.is_before(&later.allocated)
+            && self.freed.is_before(&later.freed)
+    }
+
     /// Free spans that were not given back.
     pub(in crate::goruntime) fn free(&self) -> u64 {
         let used = self.in_heap.wrapping_add(self.in_stacks).wrapping_add(self.in_metadata);
         self.committed.wrapping_sub(used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settled;
+    use crate::goruntime::layout::Layout;
+    use model::GoVersion;
+
+    #[test]
+    fn a_ring_that_moves_is_not_taken() {
+        let layout = Layout::of(GoVersion { major: 1, minor: 26, patch: 0 });
+        // Large objects allocated, by part.
+        let ring = |part: u32, counts: [u64; 3]| {
+            let mut bytes = Vec::new();
+            for count in counts {
+                let mut words = vec![0; layout.delta_size as usize / 8];
+                words[layout.large_alloc as usize / 8 + 1] = count;
+                bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
+            }
+            bytes.extend_from_slice(&part.to_le_bytes());
+            bytes
+        };
+        let check =
+            |rings: [&[u8]; 3]| settled(rings, &layout).map(|heap| heap.allocated.large_count);
+        let rests = ring(1, [7, 1, 0]);
+        let grows = ring(1, [7, 2, 0]);
+        assert_eq!(check([&rests; 3]), Some(8));
+        assert_eq!(check([&rests, &grows, &grows]), Some(9));
+        // It moved on; the free part is not free yet; it went round and was read halfway.
+        assert_eq!(check([&rests, &rests, &ring(2, [7, 1, 0])]), None);
+        assert_eq!(check([&ring(2, [7, 1, 0]), &ring(2, [0, 8, 0]), &ring(2, [0, 8, 0])]), None);
+        assert_eq!(check([&rests, &ring(1, [0, 1, 0]), &rests]), None);
+        assert_eq!(check([&rests, &ring(1, [8, 8, 0]), &grows]), None);
+        // Damage.
+        assert_eq!(check([&ring(3, [0; 3]); 3]), None);
+        assert_eq!(check([&[]; 3]), None);
     }
 }

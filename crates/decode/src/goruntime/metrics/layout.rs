@@ -2,6 +2,10 @@
 //!
 //! Printed by `fixtures/layout/dump.go` from the DWARF of a program built with each release from
 //! 1.21 to 1.27, for amd64 and arm64: those of structures with padding to cache lines differ.
+//!
+//! Patch releases leave most of them alone, but not all: 1.23.9 has `work.cpuStats` 32 bytes
+//! further than 1.23.1, 1.24.11 the last fields of `m` 24 bytes further than 1.24.3. These are
+//! taken from the code (see `locate`), and from here where it has another shape.
 
 use model::GoVersion;
 
@@ -20,7 +24,7 @@ pub(in crate::goruntime) struct Layout {
     pub(super) spans_in_use: u64,
     pub(super) caches_in_use: u64,
     /// runtime.workType
-    pub(in crate::goruntime) cpu_stats: u64,
+    pub(super) cpu_stats: u64,
     /// runtime.gcCPULimiterState
     pub(super) last_enabled: u64,
     /// runtime.cleanupQueue
@@ -59,10 +63,31 @@ pub(in crate::goruntime) struct Layout {
 
 /// p.status and m are at the same place in all releases.
 pub(super) const P_STATUS: usize = 4;
+/// Bytes that a runtime.m is shorter than.
+const M_SIZE_MAX: usize = 4096;
 /// g.m
 pub(super) const G_M: usize = 48;
 
 impl Layout {
+    /// The same with `m.alllink` where the code has it, and what lies behind it.
+    pub(super) fn with_m_next(self, m_next: Option<u64>) -> Layout {
+        let next = m_next.and_then(|next| usize::try_from(next).ok());
+        let Some(next) = next.filter(|next| (self.m_p..M_SIZE_MAX).contains(next)) else {
+            return self;
+        };
+        let moved = |offset: usize| match offset {
+            0 => 0,
+            offset => offset + next - self.m_next,
+        };
+        Layout {
+            m_size: moved(self.m_size),
+            m_next: next,
+            m_cgo_calls: moved(self.m_cgo_calls),
+            m_lock_wait: moved(self.m_lock_wait),
+            ..self
+        }
+    }
+
     pub(in crate::goruntime) fn of(version: GoVersion, machine: u16) -> Layout {
         // Columns: 1.21, 1.22, 1.23, 1.24, 1.25, 1.26 and 1.27.
         let at = |[go21, go22, go23, go24, go25, go26]: [usize; 6]| match version.minor {

@@ -4,7 +4,7 @@
 //! they lie in structures of the program's own packages. The program runs while it is read, so
 //! that figures of different structures are microseconds apart; see [`Process::runtime_metrics`]
 //! for what is done about it. Costs some twenty system calls and one for each thread and
-//! processor, two or three times.
+//! processor, twice.
 //!
 //! As in `metrics.Read`, CPU classes are those of the end of the last collection: the runtime
 //! adds up the time since then only when the next one ends (runtime/metrics.go,
@@ -20,9 +20,9 @@ use model::Addr;
 use model::metrics::{MetricValue, RuntimeMetrics, pause_quantiles};
 
 pub(super) use goal::{CONTROLLER_BYTES, Controller};
-pub(super) use heap::HeapStats;
 pub(super) use layout::Layout as MetricsLayout;
 
+use self::heap::HeapStats;
 use self::histogram::{TIME_HISTOGRAM_BYTES, size_histogram, time_histogram};
 use self::layout::Layout;
 use self::scheduler::{Processors, Sched};
@@ -30,8 +30,8 @@ use super::memory::Memory;
 use super::{Process, RuntimeError};
 use crate::bytes::Bytes;
 
-/// Readings of a program that does not rest.
-const READINGS_MAX: usize = 8;
+/// The program reads its own statistics all the time, or its memory is damaged.
+const UNSETTLED: &str = "the heap's counters never rested while they were read; they may be counted twice or be missing";
 
 /// Length of mstats.pause_ns and pause_end.
 const PAUSES: usize = 256;
@@ -42,31 +42,18 @@ type Group<P> = fn(&P, &Layout, &mut RuntimeMetrics) -> Result<(), RuntimeError>
 impl<M: Memory> Process<'_, M> {
     /// All metrics that this release has and that can be read.
     ///
-    /// They are read until two readings are equal, or until one lies between two others in all
-    /// that only grows in the heap: a program that asks for its own statistics moves them
-    /// within the runtime's ring, where a single reading could count them twice or not at all.
-    /// What changed between the readings is named in `moved`.
+    /// They are read twice; what changed in between is named in `moved`.
     ///
     /// # Errors
     /// When nothing can be read at all.
     pub fn runtime_metrics(&self) -> Result<RuntimeMetrics, RuntimeError> {
-        let mut readings = vec![self.reading()?];
-        let mut chosen = None;
-        while chosen.is_none() && readings.len() < READINGS_MAX {
-            readings.push(self.reading()?);
-            chosen = settled(&readings);
-        }
-        let moved = match (readings.first(), readings.last()) {
-            (Some(first), Some(last)) => differences(first, last),
-            _ => Vec::new(),
-        };
-        let index = chosen.unwrap_or(readings.len() - 1);
-        let mut metrics = readings.swap_remove(index);
-        if chosen.is_none() {
-            let warning = "the heap's figures never came to rest; they may not belong together";
-            metrics.warnings.push(warning.to_owned());
-        }
-        metrics.moved = moved;
+        let first = self.reading()?;
+        let mut metrics = self.reading()?;
+        let changed = metrics
+            .samples
+            .iter()
+            .filter(|sample| first.get(sample.metric.name) != Some(&sample.value));
+        metrics.moved = changed.map(|sample| sample.metric.name).collect();
         Ok(metrics)
     }
 
@@ -75,7 +62,8 @@ impl<M: Memory> Process<'_, M> {
             go_version: Some(self.binary.info.version.clone()),
             ..RuntimeMetrics::default()
         };
-        let layout = Layout::of(self.binary.version, self.binary.machine);
+        let layout =
+            Layout::of(self.binary.version, self.binary.machine).with_m_next(self.variables.m_next);
         let groups: [Group<Self>; 7] = [
             Self::read_memory,
             Self::read_pacer,
@@ -103,11 +91,13 @@ impl<M: Memory> Process<'_, M> {
         layout: &Layout,
         metrics: &mut RuntimeMetrics,
     ) -> Result<(), RuntimeError> {
-        let at = self.variable(self.variables.memstats, "runtime.memstats")?;
-        let bytes = self.memory.read_vec(at, layout.shared.numgc as usize + 8)?;
-        let heap = HeapStats::parse(&bytes, &layout.shared);
-        heap_metrics(&heap, metrics);
-        let bytes = Bytes(&bytes);
+        let memstats = self.memstats(&layout.shared)?;
+        if !memstats.is_settled {
+            metrics.warnings.push(UNSETTLED.to_owned());
+        }
+        let heap = &memstats.heap;
+        heap_metrics(heap, metrics);
+        let bytes = Bytes(&memstats.bytes);
         let word = |offset: usize| bytes.u64(layout.shared.stacks_sys as usize + offset);
         let word = |offset: usize| word(offset).unwrap_or(0);
         let [os_stacks, spans, caches, buckets, collector, other] =
@@ -191,8 +181,8 @@ impl<M: Memory> Process<'_, M> {
             "user",
             "total",
         ];
-        let at = self.variable(self.variables.work, "runtime.work")?;
-        let at = Addr(at.0.wrapping_add(layout.cpu_stats));
+        let of_work = self.variables.work.and_then(|work| work.checked_add(layout.cpu_stats));
+        let at = self.variable(self.variables.cpu_stats.or(of_work), "runtime.work")?;
         let bytes = self.memory.read_vec(at, CLASSES.len() * 8)?;
         for (index, class) in CLASSES.iter().enumerate() {
             let nanos = Bytes(&bytes).u64(index * 8).unwrap_or(0);
@@ -365,44 +355,4 @@ fn heap_metrics(heap: &HeapStats, metrics: &mut RuntimeMetrics) {
 /// Nanoseconds as a signed number, in seconds.
 fn seconds(nanos: u64) -> f64 {
     nanos.cast_signed() as f64 / 1e9
-}
-
-/// Which of the readings can be given out; `None` when another one is needed.
-fn settled(readings: &[RuntimeMetrics]) -> Option<usize> {
-    let (last, before) = readings.split_last()?;
-    let (middle, earlier) = before.split_last()?;
-    if middle.samples == last.samples {
-        return Some(readings.len() - 1);
-    }
-    let first = earlier.last()?;
-    (grows(first, middle) && grows(middle, last)).then_some(readings.len() - 2)
-}
-
-/// Nothing that only grows in the heap is less in the later reading.
-fn grows(earlier: &RuntimeMetrics, later: &RuntimeMetrics) -> bool {
-    let sums = |metrics: &RuntimeMetrics| -> Vec<u64> {
-        let samples = metrics.samples.iter();
-        let heap = samples
-            .filter(|sample| sample.metric.is_cumulative)
-            .filter(|sample| sample.metric.name.starts_with("/gc/heap/"));
-        heap.flat_map(|sample| match &sample.value {
-            MetricValue::Unsigned(value) => vec![*value],
-            MetricValue::Histogram(histogram) => histogram.counts.clone(),
-            MetricValue::Float(_) => Vec::new(),
-        })
-        .collect()
-    };
-    let (earlier, later) = (sums(earlier), sums(later));
-    earlier.len() == later.len()
-        && earlier.iter().zip(&later).all(|(before, after)| before <= after)
-}
-
-fn differences(first: &RuntimeMetrics, last: &RuntimeMetrics) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for sample in &last.samples {
-        if first.get(sample.metric.name) != Some(&sample.value) {
-            names.push(sample.metric.name);
-        }
-    }
-    names
 }
