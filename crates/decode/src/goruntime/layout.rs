@@ -1,7 +1,7 @@
 //! Struct offsets of the runtime, by Go release.
 //!
 //! Produced by `fixtures/layout/dump.go` from the DWARF of a program built with
-//! each release from 1.21 to 1.27; patch releases do not change them. Releases
+//! each release from 1.21 to 1.27; patch releases did not change these so far. Releases
 //! that agree share an arm, so that what changed can be seen.
 
 use model::GoVersion;

@@ -11,7 +11,7 @@ use model::{GoVersion, RuntimeMetrics};
 use super::memstats;
 
 /// Fields of MemStats by what comes after `go_memstats_`.
-const MEMSTATS: [(&str, &str); 21] = [
+const MEMSTATS: [(&str, &str); 19] = [
     ("alloc_bytes_total", "TotalAlloc"),
     ("buck_hash_sys_bytes", "BuckHashSys"),
     ("frees_total", "Frees"),
@@ -19,9 +19,7 @@ const MEMSTATS: [(&str, &str); 21] = [
     ("heap_alloc_bytes", "HeapAlloc"),
     ("heap_idle_bytes", "HeapIdle"),
     ("heap_inuse_bytes", "HeapInuse"),
-    ("heap_objects", "HeapObjects"),
     ("heap_released_bytes", "HeapReleased"),
-    ("heap_sys_bytes", "HeapSys"),
     ("mallocs_total", "Mallocs"),
     ("mcache_inuse_bytes", "MCacheInuse"),
     ("mcache_sys_bytes", "MCacheSys"),

@@ -1,6 +1,6 @@
 //! The allocator's figures: runtime/mstats.go (`heapStatsDelta`, `mstats`).
 //!
-//! `memstats.heapStats` is a ring of three parts whose sum is the total. Whoever reads it in the
+//! `memstats.heapStats` is a ring of three parts whose sum is the total. `metrics.Read` in the
 //! program moves it on: new figures go to the next part, then the two older parts become one
 //! and the free one is cleared. Meanwhile a sum of all three counts some twice, or, when it
 //! takes longer than that, not at all.
@@ -15,6 +15,8 @@ use crate::goruntime::{Process, RuntimeError};
 /// Tries to find the ring at rest. In most programs the first succeeds; in one that does nothing
 /// but read its own statistics, one reading in seventy found it in none of them.
 const TRIES: usize = 2000;
+
+const PARTS: u32 = 3;
 
 /// The beginning of runtime.memstats, up to the counts of cycles.
 pub(in crate::goruntime) struct MemStats {
@@ -37,6 +39,10 @@ impl<M: Memory> Process<'_, M> {
             if let Some(heap) = settled([&first, &middle, &last], layout) {
                 return Ok(MemStats { heap, is_settled: true, bytes });
             }
+            if Bytes(&last).u32(ring_bytes - 4).is_none_or(|part| part >= PARTS) {
+                // Not a ring: damaged, or another layout.
+                break;
+            }
         }
         Ok(MemStats { heap: HeapStats::parse(&last, layout), is_settled: false, bytes })
     }
@@ -48,7 +54,7 @@ impl<M: Memory> Process<'_, M> {
 fn settled(rings: [&[u8]; 3], layout: &Layout) -> Option<HeapStats> {
     let size = layout.delta_size as usize;
     let [part, second, third] = rings.map(|ring| Bytes(ring).u32(size * 3));
-    let part = part.filter(|part| *part < 3 && second == Some(*part) && third == second)?;
+    let part = part.filter(|part| *part < PARTS && second == Some(*part) && third == second)?;
     let free = (part as usize + 1) % 3 * size;
     let is_clear = |ring: &[u8]| ring.get(free..free + size).is_some_and(is_zero);
     if !rings.into_iter().all(is_clear) {

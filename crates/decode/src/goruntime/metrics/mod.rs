@@ -3,7 +3,7 @@
 //! Names, units, kinds and bucket boundaries are Go's. The counters of /godebug are not read:
 //! they lie in structures of the program's own packages. The program runs while it is read, so
 //! that figures of different structures are microseconds apart; see [`Process::runtime_metrics`]
-//! for what is done about it. Costs some twenty system calls and one for each thread and
+//! for what is done about it. Costs some 25 system calls and one for each thread and
 //! processor, twice.
 //!
 //! As in `metrics.Read`, CPU classes are those of the end of the last collection: the runtime
