@@ -146,8 +146,6 @@ impl Variables {
         if elf.machine != X86_64 {
             return self;
         }
-        self.allm =
-            self.allm.or_else(|| receiver(elf, table, "runtime.mcommoninit", "runtime.atomicwb"));
         self.fields_by_code(elf, table);
         if self.mbuckets.is_some() && self.allgs.is_some() {
             return self;
@@ -187,12 +185,24 @@ impl Variables {
         self
     }
 
-    /// What is where within a structure that patch releases changed.
+    /// What is where within a structure that patch releases changed. Walks the function table
+    /// once: this is done for each program, also with symbols.
     fn fields_by_code(&mut self, elf: &Elf<'_>, table: &Pclntab<'_>) {
-        self.cpu_stats =
-            receiver(elf, table, "runtime.gcMarkTermination", "runtime.(*cpuStats).accumulate");
+        let [terminate, accumulate, init, write_barrier] = functions(
+            table,
+            [
+                "runtime.gcMarkTermination",
+                "runtime.(*cpuStats).accumulate",
+                "runtime.mcommoninit",
+                "runtime.atomicwb",
+            ],
+        );
+        let passed = |caller: Option<Func<'_>>, callee: Option<Func<'_>>| {
+            lea_before_call(elf, &caller?, callee?.entry)
+        };
+        self.cpu_stats = passed(terminate, accumulate);
+        self.allm = self.allm.or_else(|| passed(init, write_barrier));
         // mp.alllink = allm
-        let [init] = functions(table, ["runtime.mcommoninit"]);
         self.m_next = init.zip(self.allm).and_then(|(init, allm)| field_set_to(elf, &init, allm));
     }
 
