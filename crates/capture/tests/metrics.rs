@@ -18,9 +18,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use capture::LiveTarget;
 use decode::elf::Elf;
-use decode::goruntime::{Binary, Variables, static_table};
-use model::metrics::{Histogram, MetricKind, MetricValue};
-use model::{RuntimeMetrics, TargetSpec};
+use decode::goruntime::{Bias, Binary, Memory, MemoryError, Process, Variables, static_table};
+use model::metrics::{Histogram, METRICS, MetricKind, MetricValue};
+use model::{Addr, RuntimeMetrics, TargetSpec};
 use toolchains::toolchains;
 
 /// Metrics that the runtime moves by itself in a program that rests: its scavenger gives
@@ -328,5 +328,44 @@ fn of_a_busy_program_nothing_is_counted_twice() {
         }
         println!("Go {version}: {settled} of 40 readings are whole, {moving} moved");
         assert!(settled > 0 && moving > 0, "Go {version}");
+    }
+}
+
+/// The executable's own data, and noise everywhere else.
+struct Noise<'a> {
+    elf: &'a Elf<'a>,
+    seed: u64,
+}
+
+impl Memory for Noise<'_> {
+    fn read(&self, addr: Addr, buffer: &mut [u8]) -> Result<(), MemoryError> {
+        if let Some(bytes) = self.elf.bytes_at(addr).and_then(|bytes| bytes.get(..buffer.len())) {
+            buffer.copy_from_slice(bytes);
+            return Ok(());
+        }
+        for (index, byte) in buffer.iter_mut().enumerate() {
+            let at = addr.0.wrapping_add(index as u64);
+            // Seed 0 is memory of zeros; others have pointers that lead on and on.
+            let noise = (at / 8).wrapping_mul(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            *byte = (noise >> (at % 8 * 8)) as u8;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn damaged_memory_ends_the_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(build(Path::new("go"), dir.path(), &[], false)).unwrap();
+    let elf = Elf::parse(&bytes).unwrap();
+    let binary = Binary::open(&bytes).unwrap();
+    for seed in 0..4 {
+        let memory = Noise { elf: &elf, seed };
+        let attached = binary.attach(&bytes, Bias(0), &memory).unwrap();
+        let process = Process::new(&binary, &attached, &bytes, &memory).unwrap();
+        let found = process.runtime_metrics().unwrap();
+        assert!(found.samples.len() <= METRICS.len(), "{seed}");
+        // A list without an end is given up.
+        assert!(seed == 0 || !found.warnings.is_empty(), "{seed}: {found:?}");
     }
 }
