@@ -92,7 +92,9 @@ fn region_types(types: &[RegionType]) -> Table {
 fn title(task: &Task) -> String {
     let mut out = format!("task {} {}", task.id.0, name(&task.name));
     out += &match (task.begin_nanos, task.end_nanos) {
-        (Some(begin), Some(end)) => format!(", {} from {}", nanos(end - begin), nanos(begin)),
+        (Some(begin), Some(end)) => {
+            format!(", {} from {}", nanos(end.saturating_sub(begin)), nanos(begin))
+        }
         (Some(begin), None) => format!(", from {} on, incomplete", nanos(begin)),
         (None, Some(end)) => format!(", until {}, incomplete", nanos(end)),
         (None, None) => ", incomplete".to_owned(),

@@ -11,8 +11,10 @@ use super::distribution::Distribution;
 use super::worst::{Seen, Window};
 use super::{Change, Utilization};
 
-/// As many as Go has.
-const BANDS: usize = 1000;
+/// As many as Go has, and more where many changes would be in each.
+const BANDS_MIN: usize = 1000;
+const BANDS_MAX: usize = 1 << 14;
+const CHANGES_OF_BAND: usize = 64;
 
 /// Answers questions on windows. Sums up each change once.
 #[derive(Debug)]
@@ -51,7 +53,9 @@ struct Bound {
 impl Curve {
     /// Prepares for questions.
     pub fn new(utilization: Utilization) -> Curve {
-        Curve::with_bands(utilization, BANDS)
+        let changes = utilization.series.iter().map(Vec::len).max().unwrap_or(0);
+        let bands = (changes / CHANGES_OF_BAND).clamp(BANDS_MIN, BANDS_MAX);
+        Curve::with_bands(utilization, bands)
     }
 
     /// The number of bands changes the cost and nothing else.
@@ -84,19 +88,18 @@ impl Curve {
     }
 
     /// For each of these parts of all windows of this length, from 0 to 1, the share that no
-    /// more of them fall short of.
-    pub fn quantiles(&self, window_nanos: u64, parts: &[f64]) -> Vec<f64> {
+    /// more of them fall short of; and the least of all.
+    pub fn quantiles(&self, window_nanos: u64, parts: &[f64]) -> (Vec<f64>, f64) {
         let window = i64::try_from(window_nanos).unwrap_or(i64::MAX);
         let spans = self.series.iter().map(|series| series.nanos().saturating_sub(window).max(0));
         let mass = spans.fold(0_i64, i64::saturating_add) as f64;
         let part_max = parts.iter().copied().fold(0.0, f64::max);
         let mut seen = Seen::distribution(Distribution::up_to(mass * part_max));
         self.look(window_nanos, &mut seen);
-        let minimum = seen.minimum;
-        let Some(distribution) = seen.distribution else { return Vec::new() };
-        let sorted = distribution.sorted();
+        let (minimum, distribution) = (seen.minimum, seen.distribution.map(Distribution::sorted));
         // There is none when a window is as long as the trace: it can begin nowhere else.
-        parts.iter().map(|part| sorted.at(mass * part).unwrap_or(minimum)).collect()
+        let quantile = |part: &f64| distribution.as_ref()?.at(mass * part);
+        (parts.iter().map(|part| quantile(part).unwrap_or(minimum)).collect(), minimum)
     }
 
     fn look(&self, window_nanos: u64, seen: &mut Seen) {

@@ -8,6 +8,8 @@ const PARTS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Distribution {
     edges: Vec<Edge>,
+    /// Nanoseconds of windows in which nothing was left.
+    nothing: f64,
     /// Nanoseconds of windows that have to be known, counted from the least share.
     wanted: f64,
     /// The part of the histogram in which they end, and what lies below it.
@@ -28,7 +30,8 @@ impl Distribution {
     /// Starts; up to so many nanoseconds of windows have to be known.
     pub(super) fn up_to(wanted: f64) -> Distribution {
         let histogram = vec![0.0; PARTS];
-        Distribution { edges: Vec::new(), wanted, part: PARTS, below: 0.0, histogram }
+        let (edges, nothing, part, below) = (Vec::new(), 0.0, PARTS, 0.0);
+        Distribution { edges, nothing, wanted, part, below, histogram }
     }
 
     /// For so many nanoseconds the share went from one to the other.
@@ -37,12 +40,9 @@ impl Distribution {
         if nanos == 0.0 {
             return;
         }
-        if low == high {
-            self.edges.push(Edge { share: low, density: 0.0, mass: nanos });
-        } else {
-            let density = nanos / (high - low);
-            self.edges.push(Edge { share: low, density, mass: 0.0 });
-            self.edges.push(Edge { share: high, density: -density, mass: 0.0 });
+        // What lies above the bound is counted, but needs no place of its own.
+        if self.bound().is_none_or(|bound| low < bound) {
+            self.place(low, high, nanos);
         }
         self.count(low, high, nanos);
         let part = self.part as f64 / PARTS as f64;
@@ -53,6 +53,20 @@ impl Distribution {
                 self.find_part();
             }
         }
+    }
+
+    fn place(&mut self, low: f64, high: f64, nanos: f64) {
+        if high == 0.0 {
+            self.nothing += nanos;
+            return;
+        }
+        if low == high {
+            self.edges.push(Edge { share: low, density: 0.0, mass: nanos });
+            return;
+        }
+        let density = nanos / (high - low);
+        self.edges.push(Edge { share: low, density, mass: 0.0 });
+        self.edges.push(Edge { share: high, density: -density, mass: 0.0 });
     }
 
     fn count(&mut self, low: f64, high: f64, nanos: f64) {
@@ -92,6 +106,11 @@ impl Distribution {
         self.below = sum;
     }
 
+    /// Whether nothing was left in all windows that have to be known.
+    pub(super) fn is_settled(&self) -> bool {
+        self.nothing > 0.0 && self.nothing >= self.wanted
+    }
+
     /// No share above this changes what is wanted; `None` while too little is known.
     pub(super) fn bound(&self) -> Option<f64> {
         (self.part < PARTS).then(|| (self.part + 1) as f64 / PARTS as f64)
@@ -100,20 +119,26 @@ impl Distribution {
     /// Makes it answer.
     pub(super) fn sorted(mut self) -> Sorted {
         self.edges.sort_by(|a, b| a.share.total_cmp(&b.share));
-        Sorted(self.edges)
+        Sorted { edges: self.edges, nothing: self.nothing }
     }
 }
 
 /// In the order of shares.
 #[derive(Debug)]
-pub(super) struct Sorted(Vec<Edge>);
+pub(super) struct Sorted {
+    edges: Vec<Edge>,
+    nothing: f64,
+}
 
 impl Sorted {
     /// The share below which so many nanoseconds of windows lie; `None` when there are no
     /// windows.
     pub(super) fn at(&self, nanos: f64) -> Option<f64> {
-        let (mut sum, mut density, mut last) = (0.0, 0.0, 0.0);
-        for edge in &self.0 {
+        if self.nothing > 0.0 && self.nothing >= nanos {
+            return Some(0.0);
+        }
+        let (mut sum, mut density, mut last) = (self.nothing, 0.0, 0.0);
+        for edge in &self.edges {
             let next = sum + (edge.share - last) * density;
             if next >= nanos {
                 let is_gap = density == 0.0;
@@ -126,6 +151,6 @@ impl Sorted {
             (sum, last) = (next, edge.share);
             density += edge.density;
         }
-        self.0.last().map(|_| last)
+        self.edges.last().map(|_| last)
     }
 }

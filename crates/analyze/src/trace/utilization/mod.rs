@@ -123,6 +123,7 @@ impl Utilizer {
                 add(series, Change { time: self.end, share: 0.0 });
             }
         }
+        self.series.iter_mut().for_each(Vec::shrink_to_fit);
         Utilization { series: self.series, start: self.start.unwrap_or(self.end) }
     }
 

@@ -40,10 +40,11 @@ impl Report {
         let duration_nanos = curve.duration_nanos();
         let point = |window_nanos| {
             let mut low = [0.0; PARTS.len()];
-            for (to, from) in low.iter_mut().zip(curve.quantiles(window_nanos, &PARTS)) {
+            let (quantiles, minimum) = curve.quantiles(window_nanos, &PARTS);
+            for (to, from) in low.iter_mut().zip(quantiles) {
                 *to = from;
             }
-            Point { window_nanos, minimum: curve.minimum(window_nanos), low }
+            Point { window_nanos, minimum, low }
         };
         let window_nanos = window_nanos.min(duration_nanos);
         let worst = curve.worst(window_nanos, count).into_iter();

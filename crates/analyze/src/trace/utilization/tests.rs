@@ -216,7 +216,8 @@ fn curves_are_what_looking_at_every_window_finds() {
 fn check_quantiles(curve: &Curve, shares: &[f64], window: usize, bands: usize) {
     const STEPS: usize = 16;
     let parts = [0.0, 0.01, 0.05, 0.5, 1.0];
-    let found = curve.quantiles(window as u64, &parts);
+    let (found, least) = curve.quantiles(window as u64, &parts);
+    assert_eq!(least, curve.minimum(window as u64));
     let mut fine: Vec<f64> = Vec::new();
     for pair in shares.windows(2) {
         let at = |step: usize| (step as f64 + 0.5) / STEPS as f64;
@@ -240,7 +241,7 @@ fn nothing_is_no_error() {
     let curve = Curve::new(Utilization::default());
     assert_eq!((curve.minimum(1000), curve.duration_nanos()), (1.0, 0));
     assert!(curve.worst(1000, 5).is_empty());
-    assert_eq!(curve.quantiles(1000, &[0.5]), [1.0]);
+    assert_eq!(curve.quantiles(1000, &[0.5]), (vec![1.0], 1.0));
     let one = Change { time: Time(5), share: 0.0 };
     let curve = Curve::new(Utilization { series: vec![vec![one]], start: Time(5) });
     assert_eq!((curve.minimum(0), curve.minimum(7)), (0.0, 1.0));

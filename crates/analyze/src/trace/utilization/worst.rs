@@ -56,6 +56,10 @@ impl Seen {
             if let Some((time, last)) = self.last.replace((start, share)) {
                 distribution.add(last, share, start.nanos_since(time) as f64);
             }
+            if distribution.is_settled() {
+                self.bound = 0.0;
+                return true;
+            }
             self.bound = distribution.bound().map_or(1.0, |bound| bound.max(self.bound));
             return false;
         }
