@@ -40,7 +40,7 @@ fn names(counted: Counted) -> String {
     if names.is_empty() { "nothing counted".to_owned() } else { names.join(", ") }
 }
 
-/// Windows of 1, 2 and 5 of each power of ten, and the longest.
+/// A line for each length.
 fn plot(report: &Report) -> Table {
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -51,24 +51,13 @@ fn plot(report: &Report) -> Table {
         ("95%", right),
         ("", Align::Left),
     ]);
-    for (at, point) in report.curve.iter().enumerate() {
-        let is_last = at + 1 == report.curve.len();
-        if is_last || is_round(point.window_nanos) {
-            let mut row = vec![nanos(point.window_nanos), percent(point.minimum)];
-            row.extend(point.low.map(percent));
-            row.push("#".repeat((point.minimum.clamp(0.0, 1.0) * BAR).round() as usize));
-            table.push(row);
-        }
+    for point in &report.curve {
+        let mut row = vec![nanos(point.window_nanos), percent(point.minimum)];
+        row.extend(point.low.map(percent));
+        row.push("#".repeat((point.minimum.clamp(0.0, 1.0) * BAR).round() as usize));
+        table.push(row);
     }
     table
-}
-
-fn is_round(nanos: u64) -> bool {
-    let mut first = nanos.max(1);
-    while first.is_multiple_of(10) {
-        first /= 10;
-    }
-    matches!(first, 1 | 2 | 5)
 }
 
 fn worst(report: &Report) -> Table {

@@ -25,7 +25,7 @@ pub use curve::Curve;
 use model::trace::{
     Event, GoId, GoState, GoTransition, Metric, ProcId, Range, StringId, Tables, Time, What,
 };
-pub use report::{Point, Report};
+pub use report::{Point, Report, Steps};
 pub use worst::Window;
 
 use super::Analysis;

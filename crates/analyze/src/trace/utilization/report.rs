@@ -2,8 +2,23 @@
 
 use super::{Curve, Utilization, Window};
 
-/// Ten steps for each power of ten, among them 1, 2 and 5.
-const STEPS: [u64; 10] = [100, 125, 160, 200, 250, 315, 400, 500, 630, 800];
+/// How many windows for each power of ten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// Three: 1, 2 and 5.
+    Three,
+    /// Ten, among them those.
+    Ten,
+}
+
+impl Steps {
+    fn hundredths(self) -> &'static [u64] {
+        match self {
+            Steps::Three => &[100, 200, 500],
+            Steps::Ten => &[100, 125, 160, 200, 250, 315, 400, 500, 630, 800],
+        }
+    }
+}
 
 /// Of each 1,000, 100 and 20 windows one, as Go's page has them.
 const PARTS: [f64; 3] = [0.001, 0.01, 0.05];
@@ -34,9 +49,9 @@ pub struct Point {
 
 impl Report {
     /// Asks the curve; `count` is that of the worst windows.
-    pub fn new(utilization: Utilization, window_nanos: u64, count: usize) -> Report {
-        let start = utilization.start;
-        let curve = Curve::new(utilization);
+    pub fn new(of: Utilization, steps: Steps, window_nanos: u64, count: usize) -> Report {
+        let start = of.start;
+        let curve = Curve::new(of);
         let duration_nanos = curve.duration_nanos();
         let point = |window_nanos| {
             let mut low = [0.0; PARTS.len()];
@@ -50,7 +65,7 @@ impl Report {
         let worst = curve.worst(window_nanos, count).into_iter();
         Report {
             duration_nanos,
-            curve: windows(duration_nanos).into_iter().map(point).collect(),
+            curve: windows(steps, duration_nanos).into_iter().map(point).collect(),
             window_nanos,
             worst: worst
                 .map(|Window { start: at, share }| (at.nanos_since(start), share))
@@ -61,10 +76,11 @@ impl Report {
 
 /// From 1 us to 1 s. No window is longer than the trace; one that is shorter than a second
 /// is the last.
-fn windows(duration_nanos: u64) -> Vec<u64> {
+fn windows(steps: Steps, duration_nanos: u64) -> Vec<u64> {
     const LONGEST: u64 = 1_000_000_000;
     let decades = (0..7).map(|decade| 10_u64.pow(decade + 1));
-    let mut windows: Vec<u64> = decades.flat_map(|scale| STEPS.map(|step| step * scale)).collect();
+    let of = |scale| steps.hundredths().iter().map(move |step| step * scale);
+    let mut windows: Vec<u64> = decades.flat_map(of).collect();
     windows.retain(|window| *window <= LONGEST.min(duration_nanos));
     if duration_nanos > 0 && duration_nanos < LONGEST {
         windows.push(duration_nanos);

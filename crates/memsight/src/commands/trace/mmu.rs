@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use analyze::trace::utilization::{Counted, Report, Utilizer};
+use analyze::trace::utilization::{Counted, Report, Steps, Utilizer};
 use render::paint::Paint;
 use render::trace::utilization;
 
@@ -23,7 +23,8 @@ pub(crate) fn run(args: &TraceMmuArgs, paint: Paint) -> Result<ExitCode, Failure
     };
     let mut utilizer = Utilizer::new(counted);
     let done = analyze(&args.trace.file, &mut utilizer)?;
-    let report = Report::new(utilizer.finish(), args.window, args.n);
+    let steps = if args.csv || args.trace.json { Steps::Ten } else { Steps::Three };
+    let report = Report::new(utilizer.finish(), steps, args.window, args.n);
     let warning = done.warning.as_deref();
     if args.csv {
         done.warn();
