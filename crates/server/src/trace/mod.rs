@@ -10,7 +10,7 @@ mod traces;
 
 use analyze::trace::lifetimes::{self, Tracker, TypeLifetimes};
 use analyze::trace::tasks::Tasker;
-use analyze::trace::utilization::{Counted, Report, Utilizer};
+use analyze::trace::utilization::{Counted, Report, Steps, Utilizer};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -125,7 +125,7 @@ pub(crate) async fn utilization(
             };
             let mut utilizer = Utilizer::new(counted);
             let done = traces.read(store, id, &mut utilizer)?;
-            let report = Report::new(utilizer.finish(), WORST_NANOS, WORST);
+            let report = Report::new(utilizer.finish(), Steps::Three, WORST_NANOS, WORST);
             Ok(render::trace::utilization::value(&report, counted, done.warning.as_deref()))
         })?;
         Ok(Value::clone(&value))

@@ -194,8 +194,11 @@ impl Builder {
 
     /// A goroutine does something else from now on.
     fn set(&mut self, time: Time, id: GoId, activity: Activity, detail: u32) {
-        let Some(live) = self.live.get_mut(&id) else { return };
         let proc = activity.has_proc().then_some(detail);
+        if let Some(proc) = proc {
+            self.leaves(time, id, proc);
+        }
+        let Some(live) = self.live.get_mut(&id) else { return };
         if live.activity == activity && live.proc == proc && activity != Activity::Waiting {
             return;
         }
@@ -222,6 +225,17 @@ impl Builder {
             *place = Some(Occupant { slot: live.slot, activity, since: time });
         }
         (live.activity, live.proc) = (activity, proc);
+    }
+
+    /// Before a goroutine gets a P, one in a system call has lost it. Format 1 does not say so of
+    /// those that were in one when the trace began.
+    fn leaves(&mut self, time: Time, to: GoId, proc: u32) {
+        let occupant = self.occupants.get(proc as usize).copied().flatten();
+        let Some(Occupant { slot, activity: Activity::Syscall, .. }) = occupant else { return };
+        let owner = self.goroutines.get(slot as usize).map(|goroutine| goroutine.id);
+        if let Some(owner) = owner.filter(|owner| *owner != to) {
+            self.set(time, owner, Activity::SyscallBlocked, 0);
+        }
     }
 
     /// A goroutine begins or ends to run for the collector.
