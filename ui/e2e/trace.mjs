@@ -80,7 +80,10 @@ async function same(base, id, dir, trace) {
   assert.deepEqual(await trace("summary"), command("summary"));
   assert.deepEqual(await trace("gc"), command("gc"));
   assert.deepEqual((await trace("goroutines?limit=5000")).functions, command("goroutines", "-n", "0").functions);
-  assert.deepEqual((await trace("mmu")).curve, command("mmu").curve);
+  // The page has fewer windows than the command.
+  const { curve } = await trace("mmu");
+  const windows = new Set(curve.map((point) => point.window_nanos));
+  assert.deepEqual(curve, command("mmu").curve.filter((point) => windows.has(point.window_nanos)));
 }
 
 /** Sends a trace of a program that has tasks and regions, with events about its objects. */

@@ -52,7 +52,7 @@ async fn answer(
     .await
 }
 
-/// Answers with something about a trace's figures.
+/// Answers with something about a trace's collections or goroutines.
 async fn figures(
     server: Server,
     id: i64,
@@ -71,9 +71,10 @@ pub(crate) async fn summary(
     Path(id): Path<i64>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    figures(server, id, request, "trace summary".to_owned(), |trace| {
+    answer(server, id, request, "trace summary".to_owned(), move |server| {
+        let trace = server.traces.overview(&server.store, id)?;
         let warning = trace.done.warning.as_deref();
-        render::trace::summary::value(&trace.summary, trace.done.version, warning)
+        Ok(render::trace::summary::value(&trace.summary, trace.done.version, warning))
     })
     .await
 }

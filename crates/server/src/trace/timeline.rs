@@ -48,7 +48,8 @@ pub(crate) async fn timeline(
     let goroutines = numbers(span.goroutines.as_deref().unwrap_or_default())?;
     let view = format!("timeline {:?} {:?} {pixels} {goroutines:?}", span.from, span.to);
     answer(server, id, request, view, move |server| {
-        let timeline = &*server.traces.timeline(&server.store, id)?;
+        let overview = server.traces.overview(&server.store, id)?;
+        let timeline = &overview.timeline;
         let (start, end) = timeline.span();
         let whole = i64::try_from(end.nanos_since(start)).unwrap_or(i64::MAX);
         let from = span.from.unwrap_or(0).clamp(0, whole);

@@ -1,7 +1,7 @@
 //! The traces that were shown last, and what was made of them.
 //!
 //! Each question reads the trace once, from its mapped file; nothing of an answer refers to
-//! it. The page asks for figures and timeline at once, so that both are made side by side.
+//! it. What the page shows first is made in one pass.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -29,28 +29,30 @@ pub(super) struct Done {
     pub(super) warning: Option<String>,
 }
 
-/// How much of what there is, collections, and goroutines.
+/// What the page shows first.
+#[derive(Debug)]
+pub(super) struct Overview {
+    pub(super) done: Done,
+    pub(super) summary: Summary,
+    pub(super) timeline: Timeline,
+}
+
+/// Collections, and what goroutines did.
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) done: Done,
-    pub(super) summary: Summary,
     pub(super) collections: Collections,
     pub(super) groups: Vec<Group>,
 }
 
-/// Makes [`Figures`].
+/// Two analyses in one pass.
 #[derive(Default)]
-struct Figuring {
-    summary: Summarizer,
-    collections: Collector,
-    groups: Grouper,
-}
+struct Both<A, B>(A, B);
 
-impl Analysis for Figuring {
+impl<A: Analysis, B: Analysis> Analysis for Both<A, B> {
     fn event(&mut self, event: &Event, tables: &Tables<'_>) {
-        self.summary.event(event, tables);
-        self.collections.event(event, tables);
-        self.groups.event(event, tables);
+        self.0.event(event, tables);
+        self.1.event(event, tables);
     }
 }
 
@@ -61,8 +63,8 @@ pub struct Traces {
     may_take: bool,
     /// Held while a trace is taken: one at a time.
     taking: Mutex<()>,
+    overviews: Recent<Overview>,
     figures: Recent<Figures>,
-    timelines: Recent<Timeline>,
     pub(super) utilization: Recent<Value>,
     pub(super) tasks: Recent<Value>,
     pub(super) lifetimes: Recent<Value>,
@@ -81,8 +83,8 @@ impl Traces {
             files,
             may_take,
             taking: Mutex::default(),
+            overviews: Recent::default(),
             figures: Recent::default(),
-            timelines: Recent::default(),
             utilization: Recent::default(),
             tasks: Recent::default(),
             lifetimes: Recent::default(),
@@ -96,29 +98,26 @@ impl Traces {
 
     /// Makes ready what the page shows first. What is wrong with the trace is said there.
     pub fn warm(&self, store: &Store, id: i64) {
-        std::thread::scope(|scope| {
-            scope.spawn(|| self.figures(store, id));
-            let _ = self.timeline(store, id);
-        });
+        let _ = self.overview(store, id);
     }
 
-    /// The figures of a capture's trace.
-    pub(super) fn figures(&self, store: &Store, id: i64) -> Result<Arc<Figures>, ApiError> {
-        self.figures.get(id, || {
-            let mut figuring = Figuring::default();
-            let done = self.read(store, id, &mut figuring)?;
-            let Figuring { summary, collections, groups } = figuring;
-            let (summary, collections) = (summary.finish(), collections.finish());
-            Ok(Figures { done, summary, collections, groups: groups.finish() })
+    /// What the page of a capture's trace shows first.
+    pub(super) fn overview(&self, store: &Store, id: i64) -> Result<Arc<Overview>, ApiError> {
+        self.overviews.get(id, || {
+            let mut both = Both(Summarizer::default(), Builder::default());
+            let done = self.read(store, id, &mut both)?;
+            let Both(summarizer, builder) = both;
+            Ok(Overview { done, summary: summarizer.finish(), timeline: builder.finish() })
         })
     }
 
-    /// The timeline of a capture's trace.
-    pub(super) fn timeline(&self, store: &Store, id: i64) -> Result<Arc<Timeline>, ApiError> {
-        self.timelines.get(id, || {
-            let mut builder = Builder::default();
-            self.read(store, id, &mut builder)?;
-            Ok(builder.finish())
+    /// The collections and goroutines of a capture's trace.
+    pub(super) fn figures(&self, store: &Store, id: i64) -> Result<Arc<Figures>, ApiError> {
+        self.figures.get(id, || {
+            let mut both = Both(Collector::default(), Grouper::default());
+            let done = self.read(store, id, &mut both)?;
+            let Both(collector, grouper) = both;
+            Ok(Figures { done, collections: collector.finish(), groups: grouper.finish() })
         })
     }
 
@@ -164,7 +163,7 @@ impl Traces {
     /// Forgets what nobody has asked about lately.
     pub(crate) fn forget_old(&self) {
         self.figures.forget_old();
-        self.timelines.forget_old();
+        self.overviews.forget_old();
         for answers in [&self.utilization, &self.tasks, &self.lifetimes] {
             answers.forget_old();
         }

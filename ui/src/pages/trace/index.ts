@@ -23,8 +23,6 @@ const NAMES = Object.keys(VIEWS) as readonly ViewName[];
 const PATIENCE_MS = 250;
 
 export async function trace(id: number, query: URLSearchParams): Promise<Page> {
-  // The timeline takes a pass over the trace, and so do the figures: the server makes both at once.
-  void get(`/captures/${id}/trace/timeline?pixels=1`).catch(() => undefined);
   const summary = await get<TraceSummary>(`/captures/${id}/trace/summary`);
   const capture = (await get<readonly (Capture & { readonly target: number })[]>("/traces")).find((one) => one.id === id);
   const page = new TracePage(id, summary, capture?.target ?? null, query);
