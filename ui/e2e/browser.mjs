@@ -16,6 +16,23 @@ export function stopAll() {
   children.forEach((child) => child.kill("SIGKILL"));
 }
 
+/** Runs a test, which resolves to an exit code, and ends what it started. */
+export async function run(main) {
+  const timeout = setTimeout(() => {
+    console.error("gave up after 5 minutes");
+    stopAll();
+    process.exit(1);
+  }, 300_000);
+  let code = 1;
+  try {
+    code = await main();
+  } finally {
+    clearTimeout(timeout);
+    stopAll();
+  }
+  process.exit(code);
+}
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export async function until(what, check, seconds = 60) {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawn, launch, sleep, start, stopAll, until } from "./browser.mjs";
+import { drawn, launch, run, sleep, start, until } from "./browser.mjs";
 
 const [memsight, shop, screenshots] = process.argv.slice(2);
 assert(memsight && shop, "usage: heap.mjs MEMSIGHT SHOP [SCREENSHOTS]");
@@ -249,16 +249,4 @@ async function mistakes(page, base, id) {
   await page.getByText("there is no capture 999999").waitFor();
 }
 
-const timeout = setTimeout(() => {
-  console.error("gave up after 5 minutes");
-  stopAll();
-  process.exit(1);
-}, 300_000);
-let code = 1;
-try {
-  code = await main();
-} finally {
-  clearTimeout(timeout);
-  stopAll();
-}
-process.exit(code);
+await run(main);

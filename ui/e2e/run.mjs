@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawn, launch, start, stopAll, until } from "./browser.mjs";
+import { drawn, launch, run, start, until } from "./browser.mjs";
 import { servePprof, syntheticProfile } from "./profile.mjs";
 import { listings, paging, views } from "./views.mjs";
 
@@ -122,16 +122,4 @@ async function main() {
   return 0;
 }
 
-const timeout = setTimeout(() => {
-  console.error("gave up after 8 minutes");
-  stopAll();
-  process.exit(1);
-}, 480_000);
-let code = 1;
-try {
-  code = await main();
-} finally {
-  clearTimeout(timeout);
-  stopAll();
-}
-process.exit(code);
+await run(main);

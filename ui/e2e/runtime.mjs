@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { launch, start, stopAll, until } from "./browser.mjs";
+import { launch, run, start, until } from "./browser.mjs";
 
 const [memsight, shop, screenshots] = process.argv.slice(2);
 assert(memsight && shop, "usage: runtime.mjs MEMSIGHT SHOP [SCREENSHOTS]");
@@ -90,16 +90,4 @@ async function figures(api, target, rss, pid) {
   assert(rates["gc-share"].every((value) => value === null || (value >= 0 && value <= 1)));
 }
 
-const timeout = setTimeout(() => {
-  console.error("gave up after 5 minutes");
-  stopAll();
-  process.exit(1);
-}, 300_000);
-let code = 1;
-try {
-  code = await main();
-} finally {
-  clearTimeout(timeout);
-  stopAll();
-}
-process.exit(code);
+await run(main);

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawn, launch, sleep, start, stopAll, until } from "./browser.mjs";
+import { drawn, launch, run, sleep, start, until } from "./browser.mjs";
 
 const [memsight, shop, screenshots] = process.argv.slice(2);
 assert(memsight && shop, "usage: trace.mjs MEMSIGHT SHOP [SCREENSHOTS]");
@@ -203,16 +203,4 @@ async function mistakes(page, base, api, dir) {
   await page.getByText("there is no capture 999999").waitFor();
 }
 
-const timeout = setTimeout(() => {
-  console.error("gave up after 5 minutes");
-  stopAll();
-  process.exit(1);
-}, 300_000);
-let code = 1;
-try {
-  code = await main();
-} finally {
-  clearTimeout(timeout);
-  stopAll();
-}
-process.exit(code);
+await run(main);

@@ -1,6 +1,6 @@
 // Pieces that several pages show.
 
-import type { Diagnosis, Finding } from "../api";
+import { ApiFailure, type Diagnosis, type Finding } from "../api";
 import { h } from "../dom";
 
 export function verdict(kind: string | null, isLeak: boolean, confidence: number | null): HTMLElement {
@@ -42,4 +42,11 @@ export function diagnosisCards(diagnosis: Diagnosis | null): HTMLElement[] {
     ...shown.map((finding, index) => findingCard(finding, index === 0)),
     ...diagnosis.warnings.map((text) => h("p", { class: "error" }, text)),
   ];
+}
+
+/** What went wrong, and what to do. */
+export function failed(error: unknown): HTMLElement[] {
+  const next = error instanceof ApiFailure ? error.next : "";
+  const text = error instanceof Error ? error.message : String(error);
+  return [h("p", { class: "error", "data-testid": "failure" }, text), h("p", {}, next)];
 }

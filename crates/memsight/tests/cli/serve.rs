@@ -1,12 +1,13 @@
 //! `memsight serve` as a process: what it acknowledged survives kill -9.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use model::CaptureId;
+use model::{CaptureId, CaptureKind};
 use store::{Options, Store};
 
 use crate::support::{Process, fails, leaking_shop, shop, stdout};
@@ -62,7 +63,7 @@ fn acknowledged(address: &str, end: Instant) -> Vec<i64> {
 fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let (shop, _) = shop();
-    let mut ids = Vec::new();
+    let (mut ids, mut kinds) = (Vec::new(), BTreeSet::new());
     for round in 0..20_u64 {
         let (mut server, address) = serve(dir.path(), &["--pid", &shop.pid(), "--every", "100ms"]);
         // Different moments of the schedule, from just started to well under way.
@@ -76,8 +77,15 @@ fn what_was_acknowledged_survives_kill_9() {
     assert!(store.warnings().is_empty(), "{:?}", store.warnings());
     for id in &ids {
         let bytes = store.read_capture(CaptureId(*id)).unwrap();
-        decode::pprof::read(&bytes).unwrap();
+        let kind = store.capture(CaptureId(*id)).unwrap().kind;
+        match kind {
+            CaptureKind::Runtime => drop(decode::records::read_metrics(&bytes).unwrap()),
+            CaptureKind::Rss => drop(decode::records::read_rss(&bytes).unwrap()),
+            _ => drop(decode::pprof::read(&bytes).unwrap()),
+        }
+        kinds.insert(kind);
     }
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
     assert_eq!(store.targets().unwrap().len(), 1, "one process is one target");
     println!("{} captures acknowledged and found", ids.len());
 }

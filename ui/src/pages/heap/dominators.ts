@@ -4,7 +4,8 @@ import { h } from "../../dom";
 import { bytes, percent } from "../../format";
 import type { Dominated, HeapGroup, HeapNode } from "../../heapapi";
 import { TreeRows } from "../../widgets/treerows";
-import { failed, nodeLine, nodeLink } from "./parts";
+import { failed } from "../parts";
+import { nodeLine, nodeLink } from "./parts";
 import type { Context, View } from "./view";
 
 const PAGE = 100;

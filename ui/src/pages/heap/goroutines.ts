@@ -4,7 +4,8 @@ import type { Frame } from "../../api";
 import { h } from "../../dom";
 import { bytes } from "../../format";
 import type { Goroutine, GoroutineGroup, Listed, Local } from "../../heapapi";
-import { count, explorable, failed, filterBox, growing, stackLines } from "./parts";
+import { failed } from "../parts";
+import { count, explorable, filterBox, growing, stackLines } from "./parts";
 import type { Context, View } from "./view";
 
 const PAGE = 50;

@@ -1,9 +1,10 @@
 // Pieces that several views show: nodes, paths, lists that grow on demand.
 
-import { ApiFailure, type Frame } from "../../api";
+import type { Frame } from "../../api";
 import { h } from "../../dom";
 import { bytes } from "../../format";
 import type { HeapNode, HeapObject, HeapPath, HeapStep } from "../../heapapi";
+import { failed } from "../parts";
 import type { Context } from "./view";
 
 /** Pointers of a node that are shown at first, and with each step more. */
@@ -111,12 +112,6 @@ export function steps(context: Context, list: readonly HeapStep[]): HTMLElement 
 export function stackLines(frames: readonly Frame[]): HTMLElement[] {
   return frames.map((frame) => h("div", { class: "stack mono" }, frame.function, " ",
     h("span", { class: "dim" }, frame.line ? `${frame.file}:${frame.line}` : frame.file)));
-}
-
-export function failed(error: unknown): HTMLElement[] {
-  const next = error instanceof ApiFailure ? error.next : "";
-  const text = error instanceof Error ? error.message : String(error);
-  return [h("p", { class: "error", "data-testid": "failure" }, text), h("p", {}, next)];
 }
 
 /** A filter of a list; it acts when typing pauses. */

@@ -1,10 +1,11 @@
 // One execution trace: its figures and the view that the address names.
 
-import { ApiFailure, type Capture, get } from "../../api";
+import { type Capture, get } from "../../api";
 import { h } from "../../dom";
 import { bytes } from "../../format";
 import { type Page, navigate, replaceQuery } from "../../router";
 import type { TraceSummary } from "../../traceapi";
+import { failed } from "../parts";
 import { collectionsView } from "./collections";
 import { goroutinesView } from "./goroutines";
 import { lifetimesView } from "./lifetimes";
@@ -129,12 +130,6 @@ class TracePage implements Context {
     else if (!this.shown?.key?.(event)) return;
     event.preventDefault();
   }
-}
-
-function failed(error: unknown): HTMLElement[] {
-  const next = error instanceof ApiFailure ? error.next : "";
-  const text = error instanceof Error ? error.message : String(error);
-  return [h("p", { class: "error", "data-testid": "failure" }, text), h("p", {}, next)];
 }
 
 function heading(id: number, summary: TraceSummary, target: number | null): HTMLElement[] {
