@@ -69,6 +69,9 @@ fn check_pools(waste: &Value, has_names: bool) {
     }
 }
 
+/// The runtime itself may have allocated something on the page of a chip, which is not sparse then.
+const SHARED: u64 = 3;
+
 /// What spans hold, against `runtime.MemStats`.
 fn check_spans(spans: &Value, planted: &Planted) {
     let stats = &planted.stats;
@@ -97,18 +100,21 @@ fn check_spans(spans: &Value, planted: &Planted) {
     // Each chip is one of seven on its page, whatever its type is called.
     let chips = number(&stats["chips"]);
     let class = classes.iter().find(|class| class["slot_bytes"] == 1152).unwrap();
-    assert!(chips > 90 && number(&class["sparse_spans"]) >= chips, "{class}");
+    let sparse = number(&class["sparse_spans"]);
+    assert!(chips > 90 && sparse + SHARED >= chips, "{chips} chips, {class}");
     // Together they would need one page in seven.
     let back = number(&class["returnable_bytes"]) / 8192;
-    assert!((chips - chips / 7 - 1..=chips).contains(&back), "{back} pages of {chips}");
+    assert!((chips - chips / 7 - 1 - SHARED..=chips).contains(&back), "{back} pages of {chips}");
 }
 
 fn check_pins(spans: &Value, planted: &Planted) {
     let chips = number(&planted.stats["chips"]);
     let pin = row(&spans["pins"], "type", "main.chip");
     let of = |key: &str| number(&pin[key]);
-    assert_eq!((of("spans"), of("live_objects")), (chips, chips));
-    assert_eq!((of("span_bytes"), of("live_bytes")), (chips * 8192, chips * 1152));
+    let alone = of("spans");
+    assert!((chips - SHARED..=chips).contains(&alone), "{alone} pages of {chips}");
+    assert_eq!(of("live_objects"), alone);
+    assert_eq!((of("span_bytes"), of("live_bytes")), (alone * 8192, alone * 1152));
 }
 
 /// The way through a pool has names.
