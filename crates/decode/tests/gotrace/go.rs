@@ -3,9 +3,10 @@
 //! `MEMSIGHT_GO_VERSIONS` lists toolchains under `~/.cache/memsight/go` to test beside the
 //! one in PATH.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Toolchains with their names.
 pub(crate) fn toolchains() -> Vec<(String, PathBuf)> {
@@ -58,17 +59,24 @@ pub(crate) fn oracle_lines(oracle: &Path, trace: &Path) -> Vec<String> {
 
 /// Records a trace of the generator; `debug` is its GODEBUG.
 pub(crate) fn record(name: &str, go: &Path, items: u32, debug: &str) -> PathBuf {
+    // Tests run side by side: one of them records, the others take its trace.
+    static RECORDED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut recorded = RECORDED.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let kind = if debug.contains("allocfree") { "objects" } else { "events" };
+    let trace = dir.join(format!("{name}-{kind}-{items}.trace"));
+    if recorded.contains(&trace) {
+        return trace;
+    }
     let program = dir.join(format!("tracegen-{name}"));
     let mut build = Command::new(go);
     build.args(["build", "-o"]).arg(&program).arg(".");
     build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gotrace/generator"));
     build.env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
     assert!(build.status().unwrap().success(), "the generator does not build with Go {name}");
-    let kind = if debug.contains("allocfree") { "objects" } else { "events" };
-    let trace = dir.join(format!("{name}-{kind}-{items}.trace"));
     let mut run = Command::new(&program);
     run.arg(&trace).arg(items.to_string()).env("GODEBUG", debug).stdout(Stdio::null());
     assert!(run.status().unwrap().success(), "the generator of Go {name} fails");
+    recorded.insert(trace.clone());
     trace
 }
