@@ -50,6 +50,16 @@ export async function launch() {
   return executablePath ? chromium.launch({ executablePath, args: ["--no-sandbox"] }) : null;
 }
 
+/** A page of 1,280 pixels, and what it complains of in its console. */
+export async function openPage(browser, height = 860) {
+  const context = await browser.newContext({ viewport: { width: 1280, height } });
+  const page = await context.newPage();
+  const errors = [];
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  page.on("pageerror", (error) => errors.push(String(error)));
+  return { page, errors };
+}
+
 /** `memsight pprof -http` on a file; resolves to the process and the page's address. */
 export async function servePages(memsight, ...args) {
   const server = start(memsight, ["pprof", "-http=127.0.0.1:0", "-no_browser", ...args], { stdio: ["ignore", "ignore", "pipe"] });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawn, launch, run, sleep, start, until } from "./browser.mjs";
+import { drawn, launch, openPage, run, sleep, start, until } from "./browser.mjs";
 
 const [memsight, shop, screenshots] = process.argv.slice(2);
 assert(memsight && shop, "usage: heap.mjs MEMSIGHT SHOP [SCREENSHOTS]");
@@ -49,11 +49,7 @@ async function main() {
   assert.equal(first.kind, "graph", JSON.stringify(first));
   await sleep(6000);
 
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  const page = await context.newPage();
-  const errors = [];
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  page.on("pageerror", (error) => errors.push(String(error)));
+  const { page, errors } = await openPage(browser);
   const shot = async (name) => {
     if (screenshots) await page.screenshot({ path: join(screenshots, `heap-${name}.png`) });
   };

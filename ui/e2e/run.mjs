@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawn, launch, run, start, until } from "./browser.mjs";
+import { drawn, launch, openPage, run, start, until } from "./browser.mjs";
 import { servePprof, syntheticProfile } from "./profile.mjs";
 import { listings, paging, views } from "./views.mjs";
 
@@ -38,11 +38,7 @@ async function main() {
   await until("the synthetic profile", async () => (await heaps(synthetic.id)).length >= 1);
   if (screenshots) await until("a verdict", async () => (await api(`/targets/${shopTarget.id}`)).leak, 120);
 
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  const page = await context.newPage();
-  const errors = [];
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  page.on("pageerror", (error) => errors.push(String(error)));
+  const { page, errors } = await openPage(browser);
   const shot = async (name) => {
     if (screenshots) await page.screenshot({ path: join(screenshots, `${name}.png`) });
   };

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { launch, run, start, until } from "./browser.mjs";
+import { launch, openPage, run, start, until } from "./browser.mjs";
 
 const [memsight, shop, screenshots] = process.argv.slice(2);
 assert(memsight && shop, "usage: runtime.mjs MEMSIGHT SHOP [SCREENSHOTS]");
@@ -37,11 +37,7 @@ async function main() {
   });
   await figures(api, target, rss, shopProcess.pid);
 
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  const page = await context.newPage();
-  const errors = [];
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  page.on("pageerror", (error) => errors.push(String(error)));
+  const { page, errors } = await openPage(browser);
   await page.goto(`${base}/target/${target.id}`);
   await page.getByTestId("runtime").click();
   await page.getByTestId("parts").waitFor();

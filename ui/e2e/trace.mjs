@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawn, launch, run, sleep, start, until } from "./browser.mjs";
+import { drawn, launch, openPage, run, sleep, start, until } from "./browser.mjs";
 
 const [memsight, shop, screenshots] = process.argv.slice(2);
 assert(memsight && shop, "usage: trace.mjs MEMSIGHT SHOP [SCREENSHOTS]");
@@ -31,11 +31,7 @@ async function main() {
     return list.length && list;
   });
 
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-  const page = await context.newPage();
-  const errors = [];
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  page.on("pageerror", (error) => errors.push(String(error)));
+  const { page, errors } = await openPage(browser, 900);
   const shot = async (name) => {
     if (screenshots) await page.screenshot({ path: join(screenshots, `trace-${name}.png`) });
   };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::Timestamp;
-use model::metrics::{MetricKind, MetricValue, RuntimeMetrics};
+use model::metrics::{MetricKind, RuntimeMetrics};
 
 use crate::metrics::{added, quantile};
 
@@ -46,7 +46,7 @@ pub fn readings(all: &[(Timestamp, RuntimeMetrics)]) -> Readings {
         Readings { times: all.iter().map(|(time, _)| *time).collect(), ..Readings::default() };
     for (index, (_, metrics)) in all.iter().enumerate() {
         for sample in metrics.samples.iter().filter(|sample| !sample.metric.is_cumulative) {
-            if let Some(value) = number(&sample.value) {
+            if let Some(value) = sample.value.number() {
                 set(readings.gauges.entry(sample.metric.name).or_default(), index, all, value);
             }
         }
@@ -93,18 +93,13 @@ impl Step<'_> {
 
     /// What a counter grew by; `None` when it went back, because the program started anew.
     fn grown(&self, name: &str) -> Option<f64> {
-        let grown = number(self.later.get(name)?)? - number(self.earlier.get(name)?)?;
+        let grown = self.later.number(name)? - self.earlier.number(name)?;
         (grown >= 0.0).then_some(grown)
     }
 
     fn add_quantiles(&self, name: &'static str, readings: &mut Readings) {
-        let histogram = |metrics: &RuntimeMetrics| match metrics.get(name) {
-            Some(MetricValue::Histogram(histogram)) => Some(histogram.clone()),
-            _ => None,
-        };
-        let between = histogram(self.later)
-            .zip(histogram(self.earlier))
-            .and_then(|(later, earlier)| added(&later, &earlier));
+        let both = self.later.histogram(name).zip(self.earlier.histogram(name));
+        let between = both.and_then(|(later, earlier)| added(later, earlier));
         let Some(between) = between else { return };
         // Of an unbounded bucket the bound that there is.
         let at = |rank: f64| {
@@ -135,14 +130,6 @@ fn set(
     column.resize(all.len(), None);
     if let Some(place) = column.get_mut(index) {
         *place = Some(value);
-    }
-}
-
-fn number(value: &MetricValue) -> Option<f64> {
-    match value {
-        MetricValue::Unsigned(value) => Some(*value as f64),
-        MetricValue::Float(value) => Some(*value),
-        MetricValue::Histogram(_) => None,
     }
 }
 

@@ -37,8 +37,7 @@ impl SwitchedOn {
         SwitchedOn::write(&word, DEFAULT_RATE, "runtime.MemProfileRate").map(Some)
     }
 
-    /// Lets traces have events about heap objects where they have not; `None` where they
-    /// have already.
+    /// Lets traces have events about heap objects.
     pub(crate) fn trace_objects(word: &Word) -> Result<SwitchedOn, Failure> {
         SwitchedOn::write(word, 1, "runtime.debug.traceallocfree")
     }

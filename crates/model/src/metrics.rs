@@ -61,6 +61,17 @@ pub enum MetricValue {
     Histogram(Histogram),
 }
 
+impl MetricValue {
+    /// A number; distributions are none.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            MetricValue::Unsigned(value) => Some(*value as f64),
+            MetricValue::Float(value) => Some(*value),
+            MetricValue::Histogram(_) => None,
+        }
+    }
+}
+
 /// A distribution over buckets, as Go's `metrics.Float64Histogram`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
@@ -162,6 +173,19 @@ impl RuntimeMetrics {
     pub fn get(&self, name: &str) -> Option<&MetricValue> {
         let found = self.samples.iter().find(|sample| sample.metric.name == name);
         found.map(|sample| &sample.value)
+    }
+
+    /// The value of a metric that is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.get(name)?.number()
+    }
+
+    /// The value of a metric that is a distribution.
+    pub fn histogram(&self, name: &str) -> Option<&Histogram> {
+        match self.get(name)? {
+            MetricValue::Histogram(histogram) => Some(histogram),
+            _ => None,
+        }
     }
 
     /// The value of a metric of whole numbers.

@@ -105,17 +105,12 @@ fn captures(
     points: Points,
 ) -> Result<Vec<Capture>, ApiError> {
     let target = server.store.target(TargetId(id))?;
-    let mut captures = server.store.captures(target.id, Some(kind), usize::MAX)?;
-    captures.reverse();
+    // The newest comes first and stays: it is what is shown as now.
+    let newest_first = server.store.captures(target.id, Some(kind), usize::MAX)?;
     let wanted = points.points.unwrap_or(POINTS).clamp(2, POINTS_MAX);
-    let step = captures.len().div_ceil(wanted).max(1);
-    // The last one stays: it is what is shown as now.
-    let last = captures.len().wrapping_sub(1);
-    let mut index = 0;
-    captures.retain(|_| {
-        index += 1;
-        (last.wrapping_sub(index - 1)).is_multiple_of(step)
-    });
+    let step = newest_first.len().div_ceil(wanted).max(1);
+    let mut captures: Vec<Capture> = newest_first.into_iter().step_by(step).collect();
+    captures.reverse();
     Ok(captures)
 }
 

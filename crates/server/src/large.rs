@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use axum::Json;
 use axum::body::Body;
@@ -181,6 +181,17 @@ pub(crate) fn created(server: &Server, capture: &Capture) -> Response {
     let mut value = capture_value(capture);
     value["target"] = capture.target.0.into();
     (StatusCode::CREATED, Json(value)).into_response()
+}
+
+/// Waits for nobody: only one snapshot or trace, which `what` names, is taken at a time.
+pub(crate) fn turn<'a>(taking: &'a Mutex<()>, what: &str) -> Result<MutexGuard<'a, ()>, ApiError> {
+    taking.try_lock().or_else(|error| match error {
+        TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
+        TryLockError::WouldBlock => {
+            let error = format!("a {what} is being taken");
+            Err(ApiError::new(StatusCode::CONFLICT, error, "ask again when it is done"))
+        }
+    })
 }
 
 pub(crate) fn now() -> Timestamp {

@@ -1,7 +1,7 @@
 //! What accounts of the resident memory and the runtime's own metrics add to the levels: which
 //! size classes, how many stacks, what the collector costs.
 
-use model::metrics::{MetricValue, RuntimeMetrics};
+use model::metrics::RuntimeMetrics;
 use model::rss::{Rss, RssClass, RssGroup, RssKind};
 use model::{Bytes, Timestamp};
 
@@ -124,14 +124,7 @@ impl Collecting {
     pub(super) fn of(readings: &[(Timestamp, RuntimeMetrics)]) -> Option<Collecting> {
         let ((from, first), (to, last)) = (readings.first()?, readings.last()?);
         let seconds = to.seconds_since(*from);
-        let grown = |name: &str| {
-            let value = |metrics: &RuntimeMetrics| match metrics.get(name)? {
-                MetricValue::Unsigned(value) => Some(*value as f64),
-                MetricValue::Float(value) => Some(*value),
-                MetricValue::Histogram(_) => None,
-            };
-            Some(value(last)? - value(first)?)
-        };
+        let grown = |name: &str| Some(last.number(name)? - first.number(name)?);
         let collector = grown("/cpu/classes/gc/total:cpu-seconds")?;
         let idle = grown("/cpu/classes/idle:cpu-seconds")?;
         let used = grown("/cpu/classes/total:cpu-seconds")? - idle;
@@ -150,12 +143,9 @@ impl Collecting {
 
 /// Go 1.21 has no histogram of the stops as a whole.
 fn pause(first: &RuntimeMetrics, last: &RuntimeMetrics) -> Option<f64> {
+    let names = ["/sched/pauses/total/gc:seconds", "/gc/pauses:seconds"];
     let histogram = |metrics: &'_ RuntimeMetrics| {
-        let names = ["/sched/pauses/total/gc:seconds", "/gc/pauses:seconds"];
-        names.into_iter().find_map(|name| match metrics.get(name)? {
-            MetricValue::Histogram(histogram) => Some(histogram.clone()),
-            _ => None,
-        })
+        names.into_iter().find_map(|name| metrics.histogram(name).cloned())
     };
     let (_, high) = quantile(&added(&histogram(last)?, &histogram(first)?)?, 0.99)?;
     high.is_finite().then_some(high)

@@ -1,7 +1,5 @@
 //! Graphs as captures: listing, uploading, and taking them of a running program.
 
-use std::sync::TryLockError;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -59,13 +57,7 @@ pub(crate) async fn take(
         return Err(ApiError::new(StatusCode::FORBIDDEN, error, next));
     }
     blocking(move || {
-        let _turn = server.heaps.taking.try_lock().or_else(|error| match error {
-            TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
-            TryLockError::WouldBlock => {
-                let error = "a snapshot is being taken";
-                Err(ApiError::new(StatusCode::CONFLICT, error, "ask again when it is done"))
-            }
-        })?;
+        let _turn = large::turn(&server.heaps.taking, "snapshot")?;
         let target = server.store.target(TargetId(id))?;
         if !target.is_alive {
             return Err(ApiError::new(StatusCode::GONE, "the target has ended", ""));

@@ -80,18 +80,19 @@ pub(crate) async fn take(
         return Err(ApiError::bad(error, format!("1 to {SECONDS_MAX}")));
     }
     blocking(move || {
-        server.traces.alone(|| {
-            let target = server.store.target(TargetId(id))?;
-            if !target.is_alive {
-                return Err(ApiError::new(StatusCode::GONE, "the target has ended", ""));
-            }
-            let mut begun = server.store.begin_file(target.id, CaptureKind::Trace, now())?;
-            let (spec, duration) = (&target.target.spec, Duration::from_secs(seconds));
-            server.traces.files.record(spec, duration, &mut begun).map_err(|error| {
-                ApiError::new(StatusCode::BAD_GATEWAY, error.message, error.next)
-            })?;
-            Ok(created(&server, &server.store.put_file(begun, "manual", 0)?))
-        })
+        let _turn = large::turn(&server.traces.taking, "trace")?;
+        let target = server.store.target(TargetId(id))?;
+        if !target.is_alive {
+            return Err(ApiError::new(StatusCode::GONE, "the target has ended", ""));
+        }
+        let mut begun = server.store.begin_file(target.id, CaptureKind::Trace, now())?;
+        let (spec, duration) = (&target.target.spec, Duration::from_secs(seconds));
+        server
+            .traces
+            .files
+            .record(spec, duration, &mut begun)
+            .map_err(|error| ApiError::new(StatusCode::BAD_GATEWAY, error.message, error.next))?;
+        Ok(created(&server, &server.store.put_file(begun, "manual", 0)?))
     })
     .await
 }

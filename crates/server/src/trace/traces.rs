@@ -3,7 +3,7 @@
 //! Each question reads the trace once, from its mapped file; nothing of an answer refers to
 //! it. What the page shows first is made in one pass.
 
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex};
 
 use analyze::trace::Analysis;
 use analyze::trace::collections::{Collections, Collector};
@@ -62,7 +62,7 @@ pub struct Traces {
     /// Whether traces of running programs may be taken.
     may_take: bool,
     /// Held while a trace is taken: one at a time.
-    taking: Mutex<()>,
+    pub(super) taking: Mutex<()>,
     overviews: Recent<Overview>,
     figures: Recent<Figures>,
     pub(super) utilization: Recent<Value>,
@@ -143,21 +143,6 @@ impl Traces {
         let outcome = outcome.map_err(|error| unreadable(error.to_string(), String::new()))?;
         let warning = outcome.damage.map(|damage| damage.to_string());
         Ok(Done { version: outcome.version, warning })
-    }
-
-    /// Runs `work` unless a trace is being taken.
-    pub(super) fn alone<T>(
-        &self,
-        work: impl FnOnce() -> Result<T, ApiError>,
-    ) -> Result<T, ApiError> {
-        let _turn = self.taking.try_lock().or_else(|error| match error {
-            TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
-            TryLockError::WouldBlock => {
-                let error = "a trace is being taken";
-                Err(ApiError::new(StatusCode::CONFLICT, error, "ask again when it is done"))
-            }
-        })?;
-        work()
     }
 
     /// Forgets what nobody has asked about lately.
