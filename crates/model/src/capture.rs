@@ -10,6 +10,8 @@ pub enum CaptureKind {
     Heap,
     /// A goroutine profile (profile.proto, gzip).
     Goroutine,
+    /// A profile of the goroutines that can never go on (profile.proto, gzip).
+    GoroutineLeak,
     /// An object graph (memsight's snapshot file).
     Graph,
     /// Runtime metrics (JSON, gzip).
@@ -18,17 +20,24 @@ pub enum CaptureKind {
     Rss,
     /// An execution trace, as the Go runtime wrote it.
     Trace,
+    /// Sampled objects of some seconds, from birth to death (profile.proto, gzip).
+    Alloc,
+    /// What malloc gave in some seconds and nobody freed (profile.proto, gzip).
+    Native,
 }
 
 impl CaptureKind {
     /// All kinds.
-    pub const ALL: [CaptureKind; 6] = [
+    pub const ALL: [CaptureKind; 9] = [
         CaptureKind::Heap,
         CaptureKind::Goroutine,
+        CaptureKind::GoroutineLeak,
         CaptureKind::Graph,
         CaptureKind::Runtime,
         CaptureKind::Rss,
         CaptureKind::Trace,
+        CaptureKind::Alloc,
+        CaptureKind::Native,
     ];
 
     /// The word used on the command line, in the store and in the API.
@@ -36,16 +45,30 @@ impl CaptureKind {
         match self {
             CaptureKind::Heap => "heap",
             CaptureKind::Goroutine => "goroutine",
+            CaptureKind::GoroutineLeak => "goroutineleak",
             CaptureKind::Graph => "graph",
             CaptureKind::Runtime => "runtime",
             CaptureKind::Rss => "rss",
             CaptureKind::Trace => "trace",
+            CaptureKind::Alloc => "alloc",
+            CaptureKind::Native => "native",
         }
     }
 
     /// It is a profile, which the pages of profiles show.
     pub fn is_profile(self) -> bool {
-        matches!(self, CaptureKind::Heap | CaptureKind::Goroutine)
+        use CaptureKind::{Goroutine, GoroutineLeak, Heap};
+        matches!(self, Heap | Goroutine | GoroutineLeak) || self.is_probe()
+    }
+
+    /// It shows what happens in a time that somebody says, not a moment.
+    pub fn is_lasting(self) -> bool {
+        self == CaptureKind::Trace || self.is_probe()
+    }
+
+    /// It is what a probe in the kernel saw.
+    pub fn is_probe(self) -> bool {
+        matches!(self, CaptureKind::Alloc | CaptureKind::Native)
     }
 
     /// It may be larger than memory: it is written as it comes and read where it lies.

@@ -1,18 +1,21 @@
 //! Plain data that every other crate speaks: profiles, goroutines, memory
-//! signals, object graphs, targets, captures and findings.
+//! signals, object graphs, labelled series, targets, captures and findings.
 //!
 //! No I/O, no clocks, no serialisation. Wire formats have types of their own
 //! and are converted by hand where they are read or written.
 
 pub mod capture;
+pub mod clock;
 pub mod finding;
 pub mod gctrace;
 pub mod go;
 pub mod heap;
 pub mod memory;
 pub mod metrics;
+pub mod probe;
 pub mod profile;
 pub mod rss;
+pub mod series;
 pub mod strings;
 pub mod target;
 pub mod trace;
@@ -31,6 +34,7 @@ pub use profile::{
     StackId, ValueType,
 };
 pub use rss::{Rss, RssKind};
+pub use series::{Family, FamilyKind, Labels, Point};
 pub use strings::{StrId, StringTable};
 pub use target::{Target, TargetId, TargetSpec};
 pub use units::{Addr, Bytes, Timestamp};

@@ -81,9 +81,11 @@ pub struct CgroupMemory {
     pub oom_kills: Option<u64>,
     /// Times the limit was hit.
     pub limit_hits: Option<u64>,
+    /// Memory pressure of its tasks.
+    pub pressure: Pressure,
 }
 
-/// Memory of the machine, from /proc/meminfo.
+/// Memory of the machine, from /proc/meminfo and /proc/vmstat.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HostMemory {
     /// All memory.
@@ -98,6 +100,22 @@ pub struct HostMemory {
     pub swap_total_bytes: Option<u64>,
     /// Free swap.
     pub swap_free_bytes: Option<u64>,
+    /// Processes killed for want of memory so far, of any cgroup.
+    pub oom_kills: Option<u64>,
+    /// Page faults so far that had to wait for a disk.
+    pub major_faults: Option<u64>,
+    /// Pages that were evicted and needed again soon after, so far: the sign of thrashing.
+    pub refaults: Option<u64>,
+    /// Pages read from swap so far.
+    pub swapped_in_pages: Option<u64>,
+    /// Pages written to swap so far.
+    pub swapped_out_pages: Option<u64>,
+    /// Times so far that an allocation had to free memory itself first.
+    pub allocation_stalls: Option<u64>,
+    /// Pages so far that the kernel looked at to free memory: in the background, and in allocations.
+    pub scanned_pages: [Option<u64>; 2],
+    /// Pages of those that it freed.
+    pub reclaimed_pages: [Option<u64>; 2],
 }
 
 /// One line of a pressure file.

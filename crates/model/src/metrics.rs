@@ -1,5 +1,7 @@
 //! The metrics of the Go runtime (package `runtime/metrics`) at one time.
 
+use std::sync::Arc;
+
 mod table;
 
 pub use table::{METRICS, metric};
@@ -76,8 +78,9 @@ impl MetricValue {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
     /// Boundaries, one more than counts: bucket `i` holds `bounds[i] <= value < bounds[i + 1]`.
-    /// The first may be minus infinity, the last plus infinity.
-    pub bounds: Vec<f64>,
+    /// The first may be minus infinity, the last plus infinity. Those of hundreds of programs are
+    /// the same.
+    pub bounds: Arc<[f64]>,
     /// How many values are in each bucket.
     pub counts: Vec<u64>,
 }

@@ -91,7 +91,8 @@ pub struct Target {
     pub spec: TargetSpec,
     /// The process, when there is one on this machine.
     pub pid: Option<u32>,
-    /// `service`, `instance`, `version`, `go_version`, `exe`, `module` ...
+    /// `service`, `instance`, `version`, `go_version`, `exe`, `module`, `command`, `cgroup`,
+    /// `unit`, `container`, `pod_uid` ...
     pub labels: BTreeMap<String, String>,
 }
 

@@ -143,6 +143,13 @@ impl<'a> Tables<'a> {
         self.frames.get(id.0 as usize).copied()
     }
 
+    /// The function that a goroutine with this stack started with. A goroutine that was
+    /// preempted where the runtime cannot unwind has one frame without a name, which tells none.
+    pub fn started_with(&self, stack: StackId) -> Option<StringId> {
+        let outermost = self.frame(*self.stack(stack).last()?)?.function;
+        self.string(outermost).is_some_and(|name| !name.is_empty()).then_some(outermost)
+    }
+
     /// The type of objects with this id.
     pub fn object_type(&self, id: ObjectTypeId) -> Option<ObjectType<'a>> {
         find(&self.types, id.0).copied()
