@@ -7,6 +7,8 @@
 
 pub mod code;
 pub mod diagnose;
+pub mod families;
+pub mod faults;
 pub mod forecast;
 pub mod gctrace;
 pub mod goroutines;
@@ -14,11 +16,14 @@ pub mod growth;
 pub mod heap;
 pub mod layout;
 pub mod level;
+pub mod mappings;
 pub mod metrics;
 pub mod names;
+pub mod outstanding;
 pub mod pprof;
 pub mod readings;
 pub mod report;
 pub mod rss;
+pub mod samples;
 pub mod stats;
 pub mod trace;

@@ -1,5 +1,7 @@
 //! What the runtime's distributions say, and what was added to them between two readings.
 
+use std::sync::Arc;
+
 use model::metrics::Histogram;
 
 /// How many values a distribution has.
@@ -33,7 +35,7 @@ pub fn added(later: &Histogram, earlier: &Histogram) -> Option<Histogram> {
     let pairs = later.counts.iter().zip(&earlier.counts);
     let counts =
         pairs.map(|(later, earlier)| later.checked_sub(*earlier)).collect::<Option<_>>()?;
-    Some(Histogram { bounds: later.bounds.clone(), counts })
+    Some(Histogram { bounds: Arc::clone(&later.bounds), counts })
 }
 
 #[cfg(test)]
@@ -42,7 +44,7 @@ mod tests {
     use model::metrics::Histogram;
 
     fn histogram(counts: &[u64]) -> Histogram {
-        let bounds = vec![f64::NEG_INFINITY, 1.0, 2.0, 4.0, f64::INFINITY];
+        let bounds = [f64::NEG_INFINITY, 1.0, 2.0, 4.0, f64::INFINITY].into();
         Histogram { bounds, counts: counts.to_vec() }
     }
 

@@ -146,7 +146,7 @@ mod tests {
         metrics.push_unsigned("/gc/heap/allocs:bytes", allocs);
         metrics.push_float("/cpu/classes/gc/total:cpu-seconds", gc);
         metrics.push_float("/cpu/classes/total:cpu-seconds", total);
-        let bounds = vec![0.0, 0.001, 0.01, f64::INFINITY];
+        let bounds = [0.0, 0.001, 0.01, f64::INFINITY].into();
         let histogram = Histogram { bounds, counts: counts.to_vec() };
         metrics.push("/sched/latencies:seconds", MetricValue::Histogram(histogram));
         metrics

@@ -8,10 +8,13 @@
 mod bytes;
 mod places;
 
+pub mod allocators;
 pub mod buildinfo;
+pub mod code;
 pub mod compress;
 pub mod disasm;
 pub mod elf;
+pub mod exposition;
 mod foreign;
 pub mod gctrace;
 pub mod goheap;
@@ -30,3 +33,4 @@ pub mod profile;
 pub mod records;
 pub mod resident;
 pub mod symbols;
+pub mod unwind;

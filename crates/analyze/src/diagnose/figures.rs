@@ -107,6 +107,20 @@ fn fragment(class: &RssClass) -> String {
     )
 }
 
+/// The runtime's metrics that are judged: whoever keeps evidence may leave out the others.
+pub const JUDGED_METRICS: [&str; 7] = [
+    "/cpu/classes/gc/mark/assist:cpu-seconds",
+    "/cpu/classes/gc/total:cpu-seconds",
+    "/cpu/classes/idle:cpu-seconds",
+    "/cpu/classes/total:cpu-seconds",
+    "/gc/cycles/total:gc-cycles",
+    PAUSES[0],
+    PAUSES[1],
+];
+
+/// Go 1.21 has no histogram of the stops as a whole.
+const PAUSES: [&str; 2] = ["/sched/pauses/total/gc:seconds", "/gc/pauses:seconds"];
+
 /// What the collector cost between the first reading and the last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Collecting {
@@ -141,11 +155,9 @@ impl Collecting {
     }
 }
 
-/// Go 1.21 has no histogram of the stops as a whole.
 fn pause(first: &RuntimeMetrics, last: &RuntimeMetrics) -> Option<f64> {
-    let names = ["/sched/pauses/total/gc:seconds", "/gc/pauses:seconds"];
     let histogram = |metrics: &'_ RuntimeMetrics| {
-        names.into_iter().find_map(|name| metrics.histogram(name).cloned())
+        PAUSES.into_iter().find_map(|name| metrics.histogram(name).cloned())
     };
     let (_, high) = quantile(&added(&histogram(last)?, &histogram(first)?)?, 0.99)?;
     high.is_finite().then_some(high)

@@ -22,6 +22,8 @@ use crate::level::{Levels, Shape, shape};
 use crate::rss::CauseKind;
 use figures::{Accounts, Collecting};
 
+pub use figures::JUDGED_METRICS;
+
 /// What a diagnosis rests on, each series in time order.
 #[derive(Debug)]
 pub struct Evidence<'a> {

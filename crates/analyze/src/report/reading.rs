@@ -36,6 +36,9 @@ const LIMITS: [usize; 6] = [32, 64, 128, 256, 512, 1024];
 const COMMON_DEPTH: usize = 64;
 /// Go hides the allocator's own frames, which counted against the limit.
 const HIDDEN: usize = 4;
+/// An allocation that starts a collection has more of them: a stack that is shorter by no more
+/// than this may be cut off, and is no witness of where a goroutine begins.
+const HIDDEN_MAX: usize = 16;
 /// Go keeps two frames more than it says.
 const EXTRA: usize = 2;
 
@@ -153,8 +156,9 @@ fn find_cut(stacks: &Stacks, reading: &Reading) -> (Cut, Notes) {
     };
     let root = |row| stacks.path(row).first().map(|id| stacks.frame(*id).function);
     let is_deep = |row| stacks.path(row).len() >= depth - HIDDEN;
-    let starts: HashSet<StrId> =
-        stacks.rows.iter().filter(|row| !is_deep(row)).filter_map(root).collect();
+    let witness_max = depth - HIDDEN_MAX.min(depth / 2);
+    let is_witness = |row: &&_| stacks.path(row).len() < witness_max;
+    let starts: HashSet<StrId> = stacks.rows.iter().filter(is_witness).filter_map(root).collect();
     let is_cut = |row| {
         let of_runtime = |root| stacks.strings.get(root).starts_with("runtime.");
         is_deep(row) && root(row).is_some_and(|root| !starts.contains(&root) && !of_runtime(root))

@@ -239,6 +239,9 @@ fn cut_stacks_are_marked_and_continued_where_that_is_safe() {
     // A recursion that is cut: the number of rounds is unknown.
     let rounds = |count: usize| vec!["walk"; count].join(";");
     marked(&[format!("main;{}", rounds(8))], &rounds(128));
+    // One of its allocations started a collection: eight frames more are hidden at the leaf.
+    let stacks = [(rounds(120), 1), (rounds(128), 2), (format!("main;{}", rounds(8)), 1)];
+    assert_eq!(read(&stacks, &Reading::default()).1.truncated, 1);
     // The run occurs again in the cut stack, or its functions among the callers.
     marked(std::slice::from_ref(&whole), &format!("{};f25", chain(22..149)));
     marked(&[format!("main;f23;{}", chain(22..60))], &cut);

@@ -157,10 +157,9 @@ impl Grouper {
             self.in_syscall.remove(&goroutine.proc);
         }
         if goroutine.function.is_none()
-            && let Some(frame) = tables.stack(change.stack).last()
-            && let Some(frame) = tables.frame(*frame)
+            && let Some(function) = tables.started_with(change.stack)
         {
-            goroutine.function = Some(self.names.of(frame.function, tables));
+            goroutine.function = Some(self.names.of(function, tables));
         }
         goroutine.state = to;
         goroutine.since = event.time;

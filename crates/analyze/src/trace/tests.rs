@@ -11,8 +11,8 @@ use super::goroutines::{Group, Grouper};
 use super::profile::{Profiler, Wait};
 use super::summary::Summarizer;
 
-/// 1: main.work, 2: main.go, 3: "chan receive", 4: "GC mark termination", 5: "forever"; one
-/// stack with the one function.
+/// 1: main.work, 2: main.go, 3: "chan receive", 4: "GC mark termination", 5: "forever"; a
+/// stack with the one function, and one of a frame that the runtime could not name.
 fn tables() -> Tables<'static> {
     let mut tables = Tables::default();
     let texts: [&[u8]; 5] =
@@ -21,7 +21,8 @@ fn tables() -> Tables<'static> {
         tables.add_string(StringId(at as u64 + 1), text);
     }
     let frame = StackFrame { pc: 16, function: StringId(1), file: StringId(2), line: 7 };
-    assert!(tables.add_stack(StackId(1), &[frame]));
+    let nameless = StackFrame { pc: 0, function: StringId(0), file: StringId(0), line: 0 };
+    assert!(tables.add_stack(StackId(1), &[frame]) && tables.add_stack(StackId(2), &[nameless]));
     tables.seal().unwrap();
     tables
 }
@@ -50,6 +51,22 @@ fn groups(events: &[(i64, What)]) -> Vec<Group> {
 }
 
 use GoState::{NotExist, Runnable, Running, Syscall, Undetermined, Waiting};
+
+#[test]
+fn a_frame_without_a_name_names_no_goroutine() {
+    let mut preempted = change(1, Undetermined, Runnable, 0);
+    if let What::Goroutine(transition) = &mut preempted {
+        transition.stack = StackId(2);
+    }
+    let events =
+        [(100, What::Sync { number: 1 }), (110, preempted), (130, change(1, Runnable, Running, 0))];
+    let found = groups(&events);
+    assert_eq!((found.len(), found[0].function.as_str()), (1, "main.work"));
+    let mut timeline = super::timeline::Builder::default();
+    feed(&mut timeline, &events);
+    let timeline = timeline.finish();
+    assert_eq!(timeline.text(timeline.goroutines()[0].function), "main.work");
+}
 
 #[test]
 fn times_begin_and_end_with_the_trace() {

@@ -75,6 +75,8 @@ pub struct Elf<'a> {
     pub machine: u16,
     /// `e_type` is ET_DYN: the file is loaded at an address of the kernel's choice.
     pub is_position_independent: bool,
+    /// `e_entry`.
+    pub entry: Addr,
     sections: Vec<Section>,
     segments: Vec<Segment>,
     names: Option<Section>,
@@ -82,8 +84,10 @@ pub struct Elf<'a> {
 
 const SHT_NOBITS: u32 = 8;
 const SHT_SYMTAB: u32 = 2;
+const SHT_DYNSYM: u32 = 11;
 const PT_LOAD: u32 = 1;
 const ET_DYN: u16 = 3;
+const STT_FUNC: u8 = 2;
 /// More headers than any linker writes; damaged files claim more.
 const HEADERS_MAX: usize = 4096;
 
@@ -106,6 +110,7 @@ impl<'a> Elf<'a> {
         let header = |offset| ElfError::Truncated { what: "header", offset };
         let kind = data.u16(16).ok_or(header(16))?;
         let machine = data.u16(18).ok_or(header(18))?;
+        let entry = Addr(data.u64(24).ok_or(header(24))?);
         let segments = read_segments(data)?;
         let sections = read_sections(data)?;
         let names_index = data.u16(62).ok_or(header(62))?;
@@ -114,6 +119,7 @@ impl<'a> Elf<'a> {
             data,
             machine,
             is_position_independent: kind == ET_DYN,
+            entry,
             sections,
             segments,
             names,
@@ -152,13 +158,44 @@ impl<'a> Elf<'a> {
 
     /// The file's bytes that are loaded at `addr`, to the end of their segment.
     pub fn bytes_at(&self, addr: Addr) -> Option<&'a [u8]> {
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| addr >= segment.addr && addr.0 - segment.addr.0 < segment.file_size)?;
+        let segment = self.segment_of(addr)?;
         let skip = addr.0 - segment.addr.0;
         let offset = usize::try_from(segment.offset.checked_add(skip)?).ok()?;
         Some(self.data.slice(offset, usize::try_from(segment.file_size - skip).ok()?)?.0)
+    }
+
+    /// Where in the file lies what is loaded at `addr`.
+    pub fn file_offset(&self, addr: Addr) -> Option<u64> {
+        let segment = self.segment_of(addr)?;
+        segment.offset.checked_add(addr.0 - segment.addr.0)
+    }
+
+    fn segment_of(&self, addr: Addr) -> Option<&Segment> {
+        let holds = |segment: &&Segment| {
+            addr >= segment.addr && addr.0 - segment.addr.0 < segment.file_size
+        };
+        self.segments.iter().find(holds)
+    }
+
+    /// Names and addresses of the functions that the file defines, exported ones and others, as far
+    /// as it is not stripped. Each name of a function is told, but for longer ones than asked for.
+    pub fn functions(&self, name_bytes_max: usize) -> Vec<(&'a str, Addr)> {
+        let mut found = Vec::new();
+        for (symbols, names) in [self.symbol_table(), self.export_table()].into_iter().flatten() {
+            for entry in symbols.chunks_exact(24) {
+                let entry = Bytes(entry);
+                let is_function = entry.u8(4).is_some_and(|info| info & 15 == STT_FUNC);
+                let is_defined = entry.u16(6) != Some(0);
+                let name =
+                    entry.u32(0).and_then(|at| Bytes(names).c_str(at as usize, name_bytes_max));
+                if let (true, Some(name), Some(value)) =
+                    (is_function && is_defined, name, entry.u64(8))
+                {
+                    found.push((name, Addr(value)));
+                }
+            }
+        }
+        found
     }
 
     /// Addresses of the named symbols in .symtab, in the order asked; `None` for
@@ -186,7 +223,16 @@ impl<'a> Elf<'a> {
 
     /// The symbol table and its names.
     pub(crate) fn symbol_table(&self) -> Option<(&'a [u8], &'a [u8])> {
-        let table = self.sections.iter().find(|section| section.kind == SHT_SYMTAB)?;
+        self.table_of(SHT_SYMTAB)
+    }
+
+    /// The table of what the file exports and imports, and its names.
+    pub(crate) fn export_table(&self) -> Option<(&'a [u8], &'a [u8])> {
+        self.table_of(SHT_DYNSYM)
+    }
+
+    fn table_of(&self, kind: u32) -> Option<(&'a [u8], &'a [u8])> {
+        let table = self.sections.iter().find(|section| section.kind == kind)?;
         let names = self.sections.get(table.link as usize)?;
         Some((self.section_bytes(table)?, self.section_bytes(names)?))
     }

@@ -167,9 +167,76 @@ impl<M: Memory> Process<'_, M> {
     /// As [`Process::heap_buckets`].
     pub fn heap_profile(&self) -> Result<(HeapBuckets, Profile), RuntimeError> {
         let buckets = self.heap_buckets()?;
-        let profile = Symboliser::new(self, &buckets).profile();
+        let profile = Symboliser::new(self, &buckets, View::Published).profile();
         Ok((buckets, profile))
     }
+
+    /// Takes the profile of everything allocated up to this moment. What the program itself
+    /// reports is up to two collections old, and may show nothing of a heap that was filled
+    /// since: here the cycles that wait to be published count too. Frees are known as far as
+    /// sweeping has come, so that what is garbage already counts as in use. After two
+    /// collections with nothing allocated since, both are equal.
+    ///
+    /// The profile says so in a comment; it has the four columns of every heap profile.
+    ///
+    /// # Errors
+    /// As [`Process::heap_buckets`].
+    pub fn heap_profile_now(&self) -> Result<(HeapBuckets, Profile), RuntimeError> {
+        let buckets = self.heap_buckets()?;
+        let mut profile = Symboliser::new(self, &buckets, View::Now).profile();
+        let comment = profile.strings.intern(NOW_COMMENT);
+        profile.comments.push(comment);
+        Ok((buckets, profile))
+    }
+}
+
+/// Where the profile of a process lies, for who copies it before its memory is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProfilePlace {
+    /// `runtime.mbuckets`.
+    pub buckets: Addr,
+    /// `runtime.mProfCycle`, 4 bytes.
+    pub cycle: Addr,
+    /// `runtime.MemProfileRate`.
+    pub rate: Addr,
+    /// Length of `runtime.memRecordCycle`, of which a bucket ends with four.
+    pub record_bytes: usize,
+}
+
+impl<M: Memory> Process<'_, M> {
+    /// Where its heap profile lies.
+    ///
+    /// # Errors
+    /// When a variable was not found.
+    pub fn profile_place(&self) -> Result<ProfilePlace, RuntimeError> {
+        Ok(ProfilePlace {
+            buckets: self.variable(self.variables.mbuckets, "runtime.mbuckets")?,
+            cycle: self.variable(self.variables.prof_cycle, "runtime.mProfCycle")?,
+            rate: self.profile_rate_address()?,
+            record_bytes: Record::of(self.binary.version).len(),
+        })
+    }
+
+    /// The profile of samples that were not read from the program but seen as they were taken:
+    /// their stacks are the return addresses that lie on the stack, an inlined call has none.
+    pub fn profile_of_samples(&self, samples: &HeapBuckets) -> Profile {
+        let mut symboliser = Symboliser::new(self, samples, View::Now);
+        symboliser.is_physical = true;
+        symboliser.profile()
+    }
+}
+
+/// What a profile of [`Process::heap_profile_now`] says of itself.
+pub const NOW_COMMENT: &str = "as of this moment: collection cycles that are not published yet \
+    are counted; garbage that is not swept yet counts as in use";
+
+/// Which cycles a profile counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// The published ones, and the others in columns of their own.
+    Published,
+    /// All of them.
+    Now,
 }
 
 /// Walks the list until a walk is consistent, at most [`ATTEMPTS_MAX`] times.
@@ -290,10 +357,13 @@ fn is_hidden(function: &str) -> bool {
 struct Symboliser<'a, M: Memory> {
     process: &'a Process<'a, M>,
     buckets: &'a HeapBuckets,
+    view: View,
+    /// Stacks have return addresses only, so that each stands for all calls inlined there.
+    is_physical: bool,
     profile: Profile,
     functions: AHashMap<(StrId, StrId), FunctionId>,
     locations: AHashMap<Vec<Addr>, LocationId>,
-    addresses: AHashMap<Addr, Resolved>,
+    addresses: AHashMap<Addr, Vec<Resolved>>,
     /// Reused for lookups.
     key: Vec<Addr>,
 }
@@ -311,21 +381,27 @@ struct Resolved {
 }
 
 impl<'a, M: Memory> Symboliser<'a, M> {
-    fn new(process: &'a Process<'a, M>, buckets: &'a HeapBuckets) -> Self {
-        let mut profile = Profile::new(&[
+    fn new(process: &'a Process<'a, M>, buckets: &'a HeapBuckets, view: View) -> Self {
+        let columns = [
             ("alloc_objects", "count"),
             ("alloc_space", "bytes"),
             ("inuse_objects", "count"),
             ("inuse_space", "bytes"),
             ("unpublished_objects", "count"),
             ("unpublished_space", "bytes"),
-        ]);
+        ];
+        let mut profile = Profile::new(match view {
+            View::Published => &columns,
+            View::Now => &columns[..4],
+        });
         profile.period_type = Some(profile.value_type("space", "bytes"));
         profile.period = buckets.rate;
         profile.default_sample_type = profile.strings.lookup("inuse_space");
         Symboliser {
             process,
             buckets,
+            view,
+            is_physical: false,
             profile,
             functions: AHashMap::new(),
             locations: AHashMap::new(),
@@ -341,12 +417,16 @@ impl<'a, M: Memory> Symboliser<'a, M> {
         for bucket in &self.buckets.buckets {
             let stack = self.stack(&bucket.stack, &mut frames);
             let values = self.values(bucket);
-            if values == [0; 6] {
+            let values = match self.view {
+                View::Published => &values[..],
+                View::Now => &values[..4],
+            };
+            if values.iter().all(|value| *value == 0) {
                 continue;
             }
             let size = bucket.size.cast_signed();
             let label = Label { key, value: LabelValue::Num(size, unit) };
-            self.profile.push_sample(&stack, &values, &[label]);
+            self.profile.push_sample(&stack, values, &[label]);
         }
         self.profile
     }
@@ -355,7 +435,10 @@ impl<'a, M: Memory> Symboliser<'a, M> {
         let rate = self.buckets.rate;
         let signed = |value: u64| value.cast_signed();
         let scaled = |count, bytes| scale_heap_sample(count, bytes, rate);
-        let (published, unpublished) = (bucket.published, bucket.unpublished);
+        let (mut published, unpublished) = (bucket.published, bucket.unpublished);
+        if self.view == View::Now {
+            published.add(unpublished);
+        }
         let alloc = scaled(signed(published.allocs), signed(published.alloc_bytes));
         let in_use = scaled(
             signed(published.allocs.wrapping_sub(published.frees)),
@@ -372,8 +455,14 @@ impl<'a, M: Memory> Symboliser<'a, M> {
     /// (unless nothing would be left), calls inlined into one function joined.
     fn stack(&mut self, addresses: &[Addr], frames: &mut Vec<(Addr, Resolved)>) -> Vec<LocationId> {
         frames.clear();
-        frames.extend(addresses.iter().filter_map(|&addr| Some((addr, self.resolve(addr)?))));
-        self.complete_last(frames);
+        for &addr in addresses {
+            self.resolve(addr);
+            let resolved = self.addresses.get(&addr).into_iter().flatten();
+            frames.extend(resolved.map(|resolved| (addr, *resolved)));
+        }
+        if !self.is_physical {
+            self.complete_last(frames);
+        }
         let hidden = frames.iter().take_while(|(_, frame)| frame.is_runtime).count();
         let is_shown = |(_, frame): &(Addr, Resolved)| !frame.is_goexit;
         if frames.iter().skip(hidden).any(is_shown) {
@@ -431,30 +520,40 @@ impl<'a, M: Memory> Symboliser<'a, M> {
         id
     }
 
-    fn resolve(&mut self, addr: Addr) -> Option<Resolved> {
-        if let Some(resolved) = self.addresses.get(&addr) {
-            return Some(*resolved);
+    /// Looks an address up once.
+    fn resolve(&mut self, addr: Addr) {
+        if !self.addresses.contains_key(&addr) {
+            let resolved = self.frames_at(addr).unwrap_or_default();
+            self.addresses.insert(addr, resolved);
         }
+    }
+
+    fn frames_at(&mut self, addr: Addr) -> Option<Vec<Resolved>> {
         let link_addr = self.process.bias.remove(addr)?;
         let call = Addr(link_addr.0.checked_sub(1)?);
         let table = &self.process.table;
-        let func = table.func_at(call)?;
-        // Every entry of a bucket is one logical frame: the innermost at its address.
-        let frame = table.frames(call).into_iter().next()?;
+        let entry = table.func_at(call)?.entry;
+        let mut frames = table.frames(call);
         let at_return = table.frames(link_addr).into_iter().next();
-        let hide_name = at_return.as_ref().map_or(&frame.frame.function, |f| &f.frame.function);
-        let resolved = Resolved {
-            is_runtime: is_hidden(hide_name),
-            is_goexit: frame.frame.function == "runtime.goexit",
-            is_inlined: frame.is_inlined,
-            entry: func.entry,
-            line: Line {
-                function: self.function(&frame),
-                line: frame.frame.line.into(),
-                column: 0,
-            },
-        };
-        self.addresses.insert(addr, resolved);
+        if !self.is_physical {
+            // Every entry of a bucket is one logical frame: the innermost at its address.
+            frames.truncate(1);
+        }
+        let mut resolved = Vec::with_capacity(frames.len());
+        for (depth, frame) in frames.iter().enumerate() {
+            let innermost = at_return.as_ref().filter(|_| depth == 0).unwrap_or(frame);
+            resolved.push(Resolved {
+                is_runtime: is_hidden(&innermost.frame.function),
+                is_goexit: frame.frame.function == "runtime.goexit",
+                is_inlined: frame.is_inlined,
+                entry,
+                line: Line {
+                    function: self.function(frame),
+                    line: frame.frame.line.into(),
+                    column: 0,
+                },
+            });
+        }
         Some(resolved)
     }
 

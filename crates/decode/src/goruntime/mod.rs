@@ -11,13 +11,15 @@ mod layout;
 mod locate;
 mod memory;
 mod metrics;
+mod prologue;
 mod stats;
 
 pub use debugvars::DebugVariable;
-pub use heap::{Bucket, Counts, HeapBuckets, scale_heap_sample};
+pub use heap::{Bucket, Counts, HeapBuckets, NOW_COMMENT, ProfilePlace, scale_heap_sample};
 pub use image::{MemoryImage, ThreadRegisters};
 pub use locate::Variables;
 pub use memory::{BlockCache, Memory, MemoryError};
+pub use prologue::ProbePoint;
 
 pub(crate) use goroutines::{is_alive, state as goroutine_state};
 pub(crate) use layout::{Layout as RuntimeLayout, wait_reason};

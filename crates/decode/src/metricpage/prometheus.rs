@@ -3,12 +3,14 @@
 //! Histograms there have fewer buckets than in the program: client_golang joins them to powers
 //! of two and ten. Numbers are written as fractions, so that beyond 2^53 they are rounded.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use model::metrics::{Histogram, METRICS, MetricKind, MetricValue, MetricsSource};
 use model::{GoVersion, RuntimeMetrics};
 
 use super::memstats;
+use crate::exposition::Line;
 
 /// Fields of MemStats by what comes after `go_memstats_`.
 const MEMSTATS: [(&str, &str); 19] = [
@@ -42,7 +44,7 @@ struct Page<'t> {
     values: HashMap<&'t str, f64>,
     /// Cumulative counts by upper bound, in the page's order.
     buckets: HashMap<&'t str, Vec<(f64, u64)>>,
-    pauses: HashMap<&'t str, f64>,
+    pauses: HashMap<String, f64>,
     go_version: Option<String>,
     /// A series came twice, with other labels.
     has_others: bool,
@@ -92,12 +94,11 @@ fn at_most_the_limit(name: &str, value: MetricValue) -> MetricValue {
 
 impl<'t> Page<'t> {
     fn add(&mut self, line: &'t str) {
-        let Some((series, labels, value)) = split(line) else { return };
-        let label = |name: &str| {
-            let found = labels.split(',').filter_map(|label| label.split_once('='));
-            let mut found = found.filter(|(key, _)| key.trim() == name);
-            found.next().map(|(_, value)| value.trim().trim_matches('"'))
-        };
+        let Ok(line) = Line::parse(line) else { return };
+        // Names that begin with go_ are not in quotes.
+        let Cow::Borrowed(series) = line.name else { return };
+        let value = line.value;
+        let label = |name: &str| line.label(name);
         if let Some(bound) = label("le").and_then(|bound| bound.parse().ok()) {
             let Some(name) = series.strip_suffix("_bucket") else { return };
             let buckets = self.buckets.entry(name).or_default();
@@ -108,7 +109,7 @@ impl<'t> Page<'t> {
             }
         } else if let Some(quantile) = label("quantile") {
             if series == "go_gc_duration_seconds" {
-                self.pauses.entry(quantile).or_insert(value);
+                self.pauses.entry(quantile.to_owned()).or_insert(value);
             }
         } else {
             if series == "go_info" {
@@ -158,18 +159,6 @@ impl<'t> Page<'t> {
     }
 }
 
-/// `name{labels} value`; what may follow (a time, an example) is left.
-fn split(line: &str) -> Option<(&str, &str, f64)> {
-    let end = line.find(['{', ' '])?;
-    let (name, rest) = line.split_at_checked(end)?;
-    let (labels, rest) = match rest.strip_prefix('{') {
-        Some(rest) => rest.split_once('}')?,
-        None => ("", rest),
-    };
-    let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some((name, labels, value))
-}
-
 /// Buckets as the runtime has them: boundaries are the lowest values of the next bucket, where
 /// client_golang gives the highest of the one before.
 fn histogram(buckets: &[(f64, u64)], unit: &str) -> Option<MetricValue> {
@@ -184,5 +173,5 @@ fn histogram(buckets: &[(f64, u64)], unit: &str) -> Option<MetricValue> {
     if buckets.last()?.0 != f64::INFINITY {
         return None;
     }
-    Some(MetricValue::Histogram(Histogram { bounds, counts }))
+    Some(MetricValue::Histogram(Histogram { bounds: bounds.into(), counts }))
 }

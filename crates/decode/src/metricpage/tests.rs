@@ -82,7 +82,7 @@ fn a_page_for_prometheus() {
         panic!("no histogram")
     };
     assert_eq!(latencies.counts, [2, 3, 1]);
-    assert_eq!(latencies.bounds, [0.0, 6.4e-8, 6.4e-7, f64::INFINITY]);
+    assert_eq!(latencies.bounds[..], [0.0, 6.4e-8, 6.4e-7, f64::INFINITY]);
     assert_eq!(page.warnings, [""; 0]);
     let newer = PROMETHEUS.replace("go1.25.5", "go1.26.0");
     let newer = read(newer.as_bytes()).unwrap();

@@ -264,6 +264,20 @@ impl<'a> Func<'a> {
         u32::try_from(delta).ok()
     }
 
+    /// Reports whether the function keeps nothing on the stack: the return address lies on top of it
+    /// from its first instruction to its last.
+    pub fn is_frameless(&self) -> bool {
+        let run = || {
+            let table = self.record.u32(16).filter(|table| *table != 0)? as usize;
+            let (delta, len) = self.table.pctab.uvarint32(table)?;
+            let (_, more) = self.table.pctab.uvarint32(table + len)?;
+            let (next, _) = self.table.pctab.uvarint32(table + len + more)?;
+            // From -1 to 0, and nothing after it.
+            Some(delta == 2 && next == 0)
+        };
+        run().unwrap_or(false)
+    }
+
     /// Source file at `pc`.
     pub fn file(&self, pc: Addr) -> Option<&'a str> {
         let file = self.table.value_at(self.record.u32(20)?, self.entry, pc)?;

@@ -3,9 +3,11 @@
 //! Parsers are tolerant: a missing line gives `None`, an unknown line is skipped.
 //! Sizes in "kB" are KiB (the kernel's habit) and are returned in bytes.
 
+mod identity;
 mod smaps;
 mod sockets;
 
+pub use identity::{CgroupIdentity, cgroup_identity};
 pub use smaps::{MemoryMap, PAGE_BYTES, PageEntry, smaps};
 
 use model::{HostMemory, Pressure, PressureLine, ProcessMemory};
@@ -113,7 +115,40 @@ pub fn meminfo(text: &str) -> HostMemory {
         cached_bytes: field(text, "Cached"),
         swap_total_bytes: field(text, "SwapTotal"),
         swap_free_bytes: field(text, "SwapFree"),
+        ..HostMemory::default()
     }
+}
+
+/// Fills in what /proc/vmstat tells. What kernels count by zone or kind of page is summed.
+pub fn vmstat(text: &str, host: &mut HostMemory) {
+    let [mut scanned, mut reclaimed] = [[None; 2]; 2];
+    let (mut oom_kills, mut major_faults, mut refaults) = (None, None, None);
+    let (mut swapped_in, mut swapped_out, mut stalls) = (None, None, None);
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(' ') else { continue };
+        let sum = match name {
+            "oom_kill" => &mut oom_kills,
+            "pgmajfault" => &mut major_faults,
+            "pswpin" => &mut swapped_in,
+            "pswpout" => &mut swapped_out,
+            "pgscan_direct_throttle" => continue,
+            // One counter until Linux 5.9, then one for each kind of page.
+            _ if name.starts_with("workingset_refault") => &mut refaults,
+            _ if name.starts_with("allocstall") => &mut stalls,
+            // By zone until Linux 4.8.
+            _ if name.starts_with("pgscan_kswapd") => &mut scanned[0],
+            _ if name.starts_with("pgscan_direct") => &mut scanned[1],
+            _ if name.starts_with("pgsteal_kswapd") => &mut reclaimed[0],
+            _ if name.starts_with("pgsteal_direct") => &mut reclaimed[1],
+            _ => continue,
+        };
+        let Ok(value) = value.trim().parse::<u64>() else { continue };
+        *sum = Some(sum.unwrap_or(0_u64).saturating_add(value));
+    }
+    (host.oom_kills, host.major_faults, host.refaults) = (oom_kills, major_faults, refaults);
+    (host.swapped_in_pages, host.swapped_out_pages) = (swapped_in, swapped_out);
+    (host.allocation_stalls, host.scanned_pages) = (stalls, scanned);
+    host.reclaimed_pages = reclaimed;
 }
 
 /// Parses /proc/pressure/memory or a cgroup's memory.pressure.
@@ -239,6 +274,33 @@ mod tests {
         assert_eq!(limit("9223372036854771712\n"), None);
         assert_eq!(limit("max\n"), None);
         assert_eq!(limit("1048576\n"), Some(1 << 20));
+    }
+
+    #[test]
+    fn vmstat_joins_the_kinds_of_refaults() {
+        let mut host = HostMemory::default();
+        let text = "pgmajfault 12\nworkingset_refault_anon 3\nworkingset_refault_file 4\n\
+                    oom_kill 2\noom_kill_other 9\n";
+        vmstat(text, &mut host);
+        assert_eq!(
+            (host.oom_kills, host.major_faults, host.refaults),
+            (Some(2), Some(12), Some(7))
+        );
+        vmstat("workingset_refault 5\n", &mut host);
+        assert_eq!((host.oom_kills, host.refaults), (None, Some(5)));
+    }
+
+    #[test]
+    fn vmstat_sums_zones() {
+        let mut host = HostMemory::default();
+        let text = "allocstall_dma32 1\nallocstall_normal 2\nallocstall_movable 3\npswpin 4\n\
+                    pswpout 5\npgscan_kswapd 6\npgscan_direct 7\npgscan_direct_throttle 99\n\
+                    pgsteal_kswapd_dma 8\npgsteal_kswapd_normal 1\npgsteal_direct x\n";
+        vmstat(text, &mut host);
+        assert_eq!(host.allocation_stalls, Some(6));
+        assert_eq!((host.swapped_in_pages, host.swapped_out_pages), (Some(4), Some(5)));
+        assert_eq!(host.scanned_pages, [Some(6), Some(7)]);
+        assert_eq!(host.reclaimed_pages, [Some(9), None]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Runtime metrics.
 
+use std::sync::Arc;
+
 use model::Timestamp;
 use model::metrics::{Histogram, MetricValue, RuntimeMetrics};
 use serde_json::{Map, Value, json};
@@ -14,7 +16,7 @@ pub fn write_metrics(time: Timestamp, metrics: &RuntimeMetrics) -> Vec<u8> {
             MetricValue::Unsigned(value) => json!(value),
             MetricValue::Float(value) => json!(value),
             MetricValue::Histogram(Histogram { bounds, counts }) => {
-                json!({ "bounds": bounds, "counts": counts })
+                json!({ "bounds": &bounds[..], "counts": counts })
             }
         };
         (sample.metric.name.to_owned(), value)
@@ -62,7 +64,7 @@ fn histogram(value: &Value) -> Option<Histogram> {
         let infinite = if index == 0 { f64::NEG_INFINITY } else { f64::INFINITY };
         bound.as_f64().unwrap_or(infinite)
     });
-    let bounds: Vec<f64> = bounds.collect();
+    let bounds: Arc<[f64]> = bounds.collect();
     (bounds.len() == counts.len() + 1).then_some(Histogram { bounds, counts })
 }
 
@@ -79,7 +81,7 @@ mod tests {
             RuntimeMetrics { go_version: Some("go1.26.3".to_owned()), ..RuntimeMetrics::default() };
         metrics.push_unsigned("/gc/gogc:percent", u64::MAX);
         metrics.push_float("/cpu/classes/idle:cpu-seconds", 3.0);
-        let bounds = vec![f64::NEG_INFINITY, 0.0, 6.4e-8, f64::INFINITY];
+        let bounds = [f64::NEG_INFINITY, 0.0, 6.4e-8, f64::INFINITY].into();
         let histogram = Histogram { bounds, counts: vec![0, 7, 1] };
         metrics.push("/sched/latencies:seconds", MetricValue::Histogram(histogram));
         metrics.sort();

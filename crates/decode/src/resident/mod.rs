@@ -6,6 +6,7 @@
 //! to the pages. Pages are those of /proc/PID/pagemap; the program runs meanwhile, so that
 //! the pages of one moment meet the tables of another, milliseconds apart.
 
+mod areas;
 mod attribute;
 mod pages;
 mod places;
@@ -17,6 +18,7 @@ mod window;
 
 use model::rss::{HugePages, Rss};
 
+pub use areas::Areas;
 pub use pages::{PageBits, PageReader, Pages, ResidentMap};
 
 use crate::elf::Elf;

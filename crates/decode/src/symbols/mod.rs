@@ -1,7 +1,9 @@
 //! Names for code addresses of a binary: Go's function table (also stripped), DWARF with
-//! inlined calls, or the symbol table.
+//! inlined calls, or the symbol tables.
 
+pub mod demangle;
 mod dwarf;
+pub mod perf_map;
 mod sections;
 mod table;
 pub mod variables;
@@ -35,6 +37,7 @@ pub struct Symbols<'a> {
     go: Option<Pclntab<'a>>,
     dwarf: Option<Dwarf>,
     table: SymbolTable<'a>,
+    exports: SymbolTable<'a>,
 }
 
 impl<'a> Symbols<'a> {
@@ -49,7 +52,8 @@ impl<'a> Symbols<'a> {
         let source = debug_elf.as_ref().unwrap_or(&elf);
         let dwarf = Dwarf::read(source);
         let table = SymbolTable::read(source);
-        Ok(Symbols { elf, go, dwarf, table })
+        let exports = SymbolTable::read_exports(&elf);
+        Ok(Symbols { elf, go, dwarf, table, exports })
     }
 
     /// The linker's id of the binary.
@@ -83,6 +87,11 @@ impl<'a> Symbols<'a> {
     /// The same with the names that Go's linker wrote, type arguments included.
     pub fn raw_frames(&self, address: u64) -> Vec<SymbolFrame> {
         self.frames_by(address, |table| table.raw_frames(Addr(address)))
+    }
+
+    /// The exported function that holds a link-time address: of a stripped library all there is.
+    pub fn exported(&self, address: u64) -> Option<&'a str> {
+        self.exports.at(address)
     }
 
     fn frames_by(

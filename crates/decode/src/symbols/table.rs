@@ -1,12 +1,15 @@
-//! The ELF symbol table by address.
+//! The ELF symbol tables by address.
 
 use crate::bytes::Bytes;
 use crate::elf::Elf;
 
 /// Longest name that is believed.
 const NAME_MAX: usize = 1 << 16;
+/// Longest name that is compared with the others of an address.
+const SORTED_NAME_MAX: usize = 1 << 10;
 
 /// Functions by address.
+#[derive(Default)]
 pub(super) struct SymbolTable<'a> {
     /// Start, end, offset of the name; by start.
     functions: Vec<(u64, u64, u32)>,
@@ -14,10 +17,27 @@ pub(super) struct SymbolTable<'a> {
 }
 
 impl<'a> SymbolTable<'a> {
+    /// The functions of a file that is not stripped.
     pub(super) fn read(elf: &Elf<'a>) -> SymbolTable<'a> {
-        let Some((symbols, names)) = elf.symbol_table() else {
-            return SymbolTable { functions: Vec::new(), names: &[] };
-        };
+        elf.symbol_table().map_or_else(SymbolTable::default, SymbolTable::of)
+    }
+
+    /// The functions that a file exports, which a stripped one has too. Those without a size are
+    /// left out: what lies behind them may be anything. Of several names the plain one counts
+    /// (`malloc`, not `__libc_malloc`).
+    pub(super) fn read_exports(elf: &Elf<'a>) -> SymbolTable<'a> {
+        let mut table = elf.export_table().map_or_else(SymbolTable::default, SymbolTable::of);
+        table.functions.retain(|(_, end, _)| *end != u64::MAX);
+        let names = Bytes(table.names);
+        table.functions.sort_by_cached_key(|&(start, end, name)| {
+            let name = names.c_str(name as usize, SORTED_NAME_MAX).unwrap_or_default();
+            // The last one counts.
+            (start, end, !name.starts_with('_'), std::cmp::Reverse(name.len()), name)
+        });
+        table
+    }
+
+    fn of((symbols, names): (&'a [u8], &'a [u8])) -> SymbolTable<'a> {
         let mut functions = Vec::new();
         for entry in symbols.chunks_exact(24) {
             let entry = Bytes(entry);

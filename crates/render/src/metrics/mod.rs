@@ -187,7 +187,7 @@ pub fn csv(metrics: &RuntimeMetrics) -> String {
             }
             MetricValue::Histogram(histogram) => {
                 for (pair, count) in histogram.bounds.windows(2).zip(&histogram.counts) {
-                    let [low, high] = [0, 1].map(|end| openmetrics::float(pair[end]));
+                    let [low, high] = [0, 1].map(|end| analyze::families::float(pair[end]));
                     table.push(vec![name.clone(), low, high, count.to_string()]);
                 }
             }

@@ -4,8 +4,8 @@ use model::metrics::{MetricSample, MetricValue, MetricsSource};
 use model::{RuntimeMetrics, Target, Timestamp};
 use serde_json::{Value, json};
 
-use super::openmetrics::float;
 use crate::json::{number, target as target_value, unsigned};
+use analyze::families::float;
 
 /// Everything as one value; the ends of buckets that are infinite are `"-Inf"` and `"+Inf"`.
 pub fn value(metrics: &RuntimeMetrics, target: &Target, time: Timestamp) -> Value {

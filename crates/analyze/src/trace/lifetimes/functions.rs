@@ -82,9 +82,8 @@ impl Functions {
         if known.and_then(name_of).is_some() {
             return;
         }
-        let frame = tables.stack(change.stack).last().and_then(|frame| tables.frame(*frame));
-        let Some(frame) = frame else { return };
-        let name = self.names.of(frame.function, tables);
+        let Some(function) = tables.started_with(change.stack) else { return };
+        let name = self.names.of(function, tables);
         match known.and_then(|label| self.figures.get_mut(label.0 as usize)) {
             Some(figures) => figures.0 = Some(name),
             None => {

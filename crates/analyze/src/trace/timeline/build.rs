@@ -148,12 +148,11 @@ impl Builder {
         }
         let Some(live) = self.live.get_mut(&id) else { return };
         if !live.is_named
-            && let Some(frame) = tables.stack(change.stack).last()
-            && let Some(frame) = tables.frame(*frame)
+            && let Some(function) = tables.started_with(change.stack)
         {
             live.is_named = true;
             if let Some(goroutine) = self.goroutines.get_mut(live.slot as usize) {
-                goroutine.function = Text(self.names.of(frame.function, tables).0);
+                goroutine.function = Text(self.names.of(function, tables).0);
             }
         }
         if from == GoState::Running && to != GoState::Syscall {

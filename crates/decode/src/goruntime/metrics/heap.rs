@@ -50,7 +50,8 @@ impl<M: Memory> Process<'_, M> {
 
 /// The second of three readings, if it is whole: the ring did not move on, its free part was
 /// cleared, and nothing that only grows is less than before it or more than after it. The
-/// last is for rings that went round between two readings and look the same.
+/// last is for rings that went round between two readings and look the same. All three may have
+/// met the ring while its total was between two parts: then what is left adds up to no heap.
 fn settled(rings: [&[u8]; 3], layout: &Layout) -> Option<HeapStats> {
     let size = layout.delta_size as usize;
     let [part, second, third] = rings.map(|ring| Bytes(ring).u32(size * 3));
@@ -61,7 +62,8 @@ fn settled(rings: [&[u8]; 3], layout: &Layout) -> Option<HeapStats> {
         return None;
     }
     let [first, middle, last] = rings.map(|ring| HeapStats::parse(ring, layout));
-    (first.is_before(&middle) && middle.is_before(&last)).then_some(middle)
+    let is_whole = first.is_before(&middle) && middle.is_before(&last) && middle.is_a_heap();
+    is_whole.then_some(middle)
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -167,6 +169,15 @@ impl HeapStats {
             && self.freed.is_before(&later.freed)
     }
 
+    /// Something was allocated, no more was freed, and what is used is committed.
+    fn is_a_heap(&self) -> bool {
+        let used = [self.in_heap, self.in_stacks, self.in_metadata];
+        let used = used.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
+        self.allocated.objects() > 0
+            && self.freed.is_before(&self.allocated)
+            && used.is_some_and(|used| used <= self.committed)
+    }
+
     /// Free spans that were not given back.
     pub(in crate::goruntime) fn free(&self) -> u64 {
         let used = self.in_heap.wrapping_add(self.in_stacks).wrapping_add(self.in_metadata);
@@ -205,6 +216,12 @@ mod tests {
         assert_eq!(check([&ring(2, [7, 1, 0]), &ring(2, [0, 8, 0]), &ring(2, [0, 8, 0])]), None);
         assert_eq!(check([&rests, &ring(1, [0, 1, 0]), &rests]), None);
         assert_eq!(check([&rests, &ring(1, [8, 8, 0]), &grows]), None);
+        // Its total was nowhere, each time; more was freed than allocated.
+        assert_eq!(check([&ring(1, [0; 3]); 3]), None);
+        let mut odd = ring(1, [7, 1, 0]);
+        let freed = layout.large_alloc as usize + super::Sized::BYTES + 8;
+        odd[freed..freed + 8].copy_from_slice(&9_u64.to_le_bytes());
+        assert_eq!(check([&odd; 3]), None);
         // Damage.
         assert_eq!(check([&ring(3, [0; 3]); 3]), None);
         assert_eq!(check([&[]; 3]), None);

@@ -1,5 +1,7 @@
 //! The bucket boundaries of the runtime's histograms: runtime/histogram.go and metrics.go.
 
+use std::sync::{Arc, LazyLock};
+
 use model::go::CLASS_SIZES;
 use model::metrics::Histogram;
 
@@ -16,7 +18,15 @@ const COUNTS: usize = ((MAX_BITS - MIN_BITS + 1) * SUB_BUCKETS) as usize;
 /// Bytes of a runtime.timeHistogram: its counts, underflow and overflow.
 pub(super) const TIME_HISTOGRAM_BYTES: usize = (COUNTS + 2) * 8;
 
-/// Boundaries in seconds.
+/// Boundaries in seconds: made once for all programs.
+static TIME_BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| time_bounds().into());
+
+/// Boundaries of sizes.
+static SIZE_BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| {
+    let classes = CLASS_SIZES.iter().skip(1).map(|size| (size + 1) as f64);
+    std::iter::once(1.0).chain(classes).chain([f64::INFINITY]).collect()
+});
+
 fn time_bounds() -> Vec<f64> {
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     let mut bounds = vec![f64::NEG_INFINITY];
@@ -34,22 +44,20 @@ fn time_bounds() -> Vec<f64> {
 /// A runtime.timeHistogram.
 pub(super) fn time_histogram(bytes: Bytes<'_>) -> Option<Histogram> {
     let count = |index: usize| bytes.u64(index * 8);
-    let mut counts = vec![count(COUNTS)?];
+    let mut counts = Vec::with_capacity(COUNTS + 2);
+    counts.push(count(COUNTS)?);
     for index in 0..COUNTS {
         counts.push(count(index)?);
     }
     counts.push(count(COUNTS + 1)?);
-    Some(Histogram { bounds: time_bounds(), counts })
+    Some(Histogram { bounds: Arc::clone(&TIME_BOUNDS), counts })
 }
 
 /// Objects by the sizes that were asked for: a class holds what is above the class below it.
 pub(super) fn size_histogram(sized: &Sized) -> Histogram {
-    let mut bounds = vec![1.0];
-    bounds.extend(CLASS_SIZES.iter().skip(1).map(|size| (size + 1) as f64));
-    bounds.push(f64::INFINITY);
-    let mut counts: Vec<u64> = sized.class_counts.iter().skip(1).copied().collect();
-    counts.push(sized.large_count);
-    Histogram { bounds, counts }
+    let classes = sized.class_counts.iter().skip(1).copied();
+    let counts = classes.chain([sized.large_count]).collect();
+    Histogram { bounds: Arc::clone(&SIZE_BOUNDS), counts }
 }
 
 #[cfg(test)]
