@@ -5,6 +5,9 @@ use std::fs;
 
 use model::CgroupVersion;
 
+use crate::bpf;
+use crate::error::CaptureError;
+use crate::events::{self, Source, SourceState};
 use crate::find::{self, Readable};
 use crate::signals;
 
@@ -32,7 +35,11 @@ pub struct Check {
 
 /// Looks at everything.
 pub fn checks() -> Vec<Check> {
-    vec![kernel(), other_processes(), go_processes(), cgroup(), pressure(), smaps_rollup(), pages()]
+    let mut checks = vec![kernel(), other_processes(), go_processes(), cgroup(), pressure()];
+    checks.extend(kernel_signals());
+    checks.extend([smaps_rollup(), pages()]);
+    checks.extend(bpf::checks().into_iter().map(|(name, result)| probe(name, result)));
+    checks
 }
 
 fn check(name: &'static str, state: State, detail: impl Into<String>) -> Check {
@@ -113,6 +120,40 @@ fn pressure() -> Check {
             let detail = "this kernel has no PSI: boot with psi=1";
             check("memory pressure (PSI)", State::Missing, detail)
         }
+    }
+}
+
+/// What the kernel tells by itself; whatever does not work is polled.
+fn kernel_signals() -> Vec<Check> {
+    let told = |state: SourceState| {
+        let (name, what) = match state.source {
+            Source::Psi => ("pressure triggers", "/proc/pressure/memory"),
+            Source::CgroupPsi => ("cgroup pressure triggers", "memory.pressure of each cgroup"),
+            Source::UsageThreshold => ("usage thresholds", "told by the kernel as they are passed"),
+            Source::OomControl => ("notices of kills", "memory.oom_control"),
+            Source::PressureLevel => ("pressure levels", "memory.pressure_level"),
+            Source::MemoryEvents => {
+                ("notices of kills", "memory.events; usage is polled, up to 50 times a second")
+            }
+            Source::Polled => return None,
+        };
+        Some(match state.works {
+            Ok(()) => check(name, State::Ok, what),
+            Err(why) => check(name, State::Limited, format!("{why}; polled instead")),
+        })
+    };
+    events::probe().into_iter().filter_map(told).collect()
+}
+
+/// A probe in the kernel.
+fn probe(name: &'static str, result: Result<(), CaptureError>) -> Check {
+    match result {
+        Ok(()) => check(name, State::Ok, "eBPF programs load and attach"),
+        Err(CaptureError::Probe { reason, .. }) => check(name, State::Missing, reason),
+        Err(CaptureError::ProbeDenied { missing, .. }) => {
+            check(name, State::Missing, format!("not permitted: run with {missing} (sudo)"))
+        }
+        Err(error) => check(name, State::Missing, error.to_string()),
     }
 }
 

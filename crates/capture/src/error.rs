@@ -80,6 +80,22 @@ pub enum CaptureError {
         /// Nobody answers there.
         is_unreachable: bool,
     },
+    /// A probe cannot be used on this machine or process.
+    #[error("{probe}: {reason}")]
+    Probe {
+        /// The probe.
+        probe: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A probe needs privileges that this process lacks.
+    #[error("{probe} is not permitted: missing {missing}")]
+    ProbeDenied {
+        /// The probe.
+        probe: &'static str,
+        /// The capabilities.
+        missing: String,
+    },
     /// This kind of target cannot be read yet.
     #[error("{0}")]
     Unsupported(String),
@@ -113,7 +129,7 @@ impl CaptureError {
         match self {
             CaptureError::Ended(_) => ErrorKind::Gone,
             CaptureError::Http { is_unreachable: true, .. } => ErrorKind::Gone,
-            CaptureError::Denied { .. } => ErrorKind::Denied,
+            CaptureError::Denied { .. } | CaptureError::ProbeDenied { .. } => ErrorKind::Denied,
             _ => ErrorKind::BadInput,
         }
     }
@@ -127,6 +143,11 @@ impl CaptureError {
             CaptureError::Denied { .. } => {
                 "run as the same user, or with CAP_SYS_PTRACE (sudo); memsight doctor says more"
             }
+            CaptureError::ProbeDenied { .. } => {
+                "run as root (sudo), or give memsight these capabilities (setcap, or \
+                 securityContext.capabilities); memsight doctor says what works without"
+            }
+            CaptureError::Probe { .. } => "memsight doctor says which probes work here",
             CaptureError::Refused { advice, .. } => (*advice)?,
             CaptureError::Runtime { cause: RuntimeError::ProfilingDisabled, .. } => {
                 "use --enable-profiling to switch sampling on in the running process (restored \

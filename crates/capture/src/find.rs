@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::io::Read;
+use std::os::unix::fs::{DirEntryExt, FileExt};
 
 use decode::buildinfo::BuildInfo;
 use decode::goruntime::Binary;
+use decode::procfs::{self, CgroupIdentity};
 use model::CgroupMemory;
 use regex::Regex;
 
 use crate::error::CaptureError;
+use crate::executable::FileId;
 use crate::image::Image;
 use crate::live::ProcessTarget;
 use crate::signals;
@@ -49,13 +51,21 @@ pub enum Readable {
 
 /// Every process id of this pid namespace, ascending.
 pub fn pids() -> Vec<u32> {
+    entries().into_iter().map(|(pid, _)| pid).collect()
+}
+
+/// Every process id with the inode of its folder, ascending: where a process id is used again, the
+/// folder is another one.
+fn entries() -> Vec<(u32, u64)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut pids: Vec<u32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != std::process::id())
-        .collect();
-    pids.sort_unstable();
-    pids
+    let entry = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        Some((entry.file_name().to_str()?.parse().ok()?, entry.ino()))
+    };
+    let others = |(pid, _): &(u32, u64)| *pid != std::process::id();
+    let mut entries: Vec<(u32, u64)> = entries.filter_map(entry).filter(others).collect();
+    entries.sort_unstable();
+    entries
 }
 
 /// Every Go process that can be recognised.
@@ -68,28 +78,110 @@ pub fn is_go(pid: u32) -> bool {
     build_info(pid).is_ok_and(|info| info.is_some())
 }
 
-/// Finds Go processes again and again: an executable is looked into once.
+/// Finds Go processes again and again. An executable is looked into once, however many
+/// processes run it; a process is looked at when it is new, and now and then after that, as
+/// it may have become another program.
 #[derive(Debug, Default)]
 pub struct GoPids {
-    known: HashMap<u32, (PathBuf, bool)>,
+    known: HashMap<u32, Known>,
+    executables: HashMap<FileId, bool>,
+    round: u32,
 }
 
+#[derive(Debug)]
+struct Known {
+    folder: u64,
+    file: Option<FileId>,
+    is_go: bool,
+    /// Times it was looked at, up to [`LOOKS_YOUNG`].
+    looks: u8,
+    /// The last round in which the process was there.
+    round: u32,
+    /// What patterns are matched with, once one was.
+    words: Option<[String; 2]>,
+}
+
+/// A process that is this new may still be the copy of a shell that starts a program.
+const LOOKS_YOUNG: u8 = 3;
+/// Afterwards it is looked at every so many rounds.
+const LOOK_EVERY: u32 = 10;
+/// Executables whose verdict is remembered.
+const EXECUTABLES_MAX: usize = 4096;
+
 impl GoPids {
-    /// The Go processes there are now. A process that has another executable than
-    /// last time (exec, or a reused pid) is looked into anew.
+    /// The Go processes there are now, ascending.
     pub fn scan(&mut self) -> Vec<u32> {
-        let mut now = HashMap::new();
-        for pid in pids() {
-            let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else { continue };
-            let known = self.known.remove(&pid).filter(|(known, _)| *known == exe);
-            now.insert(pid, known.unwrap_or_else(|| (exe, is_go(pid))));
+        self.round = self.round.wrapping_add(1);
+        let mut found = Vec::new();
+        for (pid, folder) in entries() {
+            if self.look(pid, folder) {
+                found.push(pid);
+            }
         }
-        self.known = now;
-        let mut found: Vec<u32> =
-            self.known.iter().filter(|(_, (_, is_go))| *is_go).map(|(pid, _)| *pid).collect();
+        let round = self.round;
+        self.known.retain(|_, known| known.round == round);
+        if self.executables.len() > EXECUTABLES_MAX {
+            self.executables.clear();
+        }
+        found
+    }
+
+    /// Reports whether a process runs a Go binary.
+    pub fn is_go(&mut self, pid: u32) -> bool {
+        let folder = self.known.remove(&pid).map_or(0, |known| known.folder);
+        self.look(pid, folder)
+    }
+
+    /// The Go processes of the last scan whose binary name or command line matches.
+    pub fn matching(&mut self, pattern: &Regex) -> Vec<u32> {
+        let mut found = Vec::new();
+        for (&pid, known) in self.known.iter_mut().filter(|(_, known)| known.is_go) {
+            let words = known.words.get_or_insert_with(|| {
+                let exe = exe_path(pid).unwrap_or_default();
+                [binary_name(pid, &exe), command_line(pid)]
+            });
+            if words.iter().any(|words| pattern.is_match(words)) {
+                found.push(pid);
+            }
+        }
         found.sort_unstable();
         found
     }
+
+    fn look(&mut self, pid: u32, folder: u64) -> bool {
+        let round = self.round;
+        if self.known.get(&pid).is_some_and(|known| known.folder != folder) {
+            // What was known was of another process.
+            self.known.remove(&pid);
+        }
+        if let Some(known) = self.known.get_mut(&pid) {
+            known.round = round;
+            let is_due = pid.wrapping_add(round).is_multiple_of(LOOK_EVERY);
+            if known.looks >= LOOKS_YOUNG && !is_due {
+                return known.is_go;
+            }
+        }
+        let file = FileId::of_process(pid);
+        let before = self.known.get(&pid).filter(|known| known.file == file);
+        let (looks, words) = before.map_or((0, None), |known| (known.looks, known.words.clone()));
+        let is_go = file.is_some_and(|file| match self.executables.get(&file) {
+            Some(is_go) => *is_go,
+            // What cannot be read now may be readable to us later.
+            None => match build_info(pid) {
+                Ok(info) => *self.executables.entry(file).or_insert(info.is_some()),
+                Err(_) => false,
+            },
+        });
+        let looks = (looks + 1).min(LOOKS_YOUNG);
+        self.known.insert(pid, Known { folder, file, is_go, looks, round, words });
+        is_go
+    }
+}
+
+/// What the names of a process's cgroups tell of it.
+pub fn cgroup_identity(pid: u32) -> CgroupIdentity {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    procfs::cgroup_identity(&text)
 }
 
 fn go_process(pid: u32) -> Option<GoProcess> {
@@ -145,8 +237,15 @@ pub fn binary_name(pid: u32, exe: &str) -> String {
     }
 }
 
-fn command_line(pid: u32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+/// The command line, its first 4 KiB.
+pub fn command_line(pid: u32) -> String {
+    /// A command line may have megabytes.
+    const BYTES_MAX: u64 = 4096;
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(format!("/proc/{pid}/cmdline")) {
+        // What came before an error is worth having.
+        let _ = file.take(BYTES_MAX).read_to_end(&mut bytes);
+    }
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
 }
 
@@ -155,14 +254,20 @@ fn command_line(pid: u32) -> String {
 /// # Errors
 /// When the pattern is no regular expression.
 pub fn all_by_name(pattern: &str) -> Result<Vec<u32>, CaptureError> {
-    let regex = Regex::new(pattern).map_err(|error| {
+    let regex = name_pattern(pattern)?;
+    let mut go_pids = GoPids::default();
+    go_pids.scan();
+    Ok(go_pids.matching(&regex))
+}
+
+/// The pattern of `name:PATTERN`.
+///
+/// # Errors
+/// When it is no regular expression.
+pub fn name_pattern(pattern: &str) -> Result<Regex, CaptureError> {
+    Regex::new(pattern).map_err(|error| {
         CaptureError::Ambiguous(format!("name:{pattern} is not a regular expression: {error}"))
-    })?;
-    let matches = |pid: &u32| {
-        let exe = exe_path(*pid).unwrap_or_default();
-        regex.is_match(&binary_name(*pid, &exe)) || regex.is_match(&command_line(*pid))
-    };
-    Ok(pids().into_iter().filter(matches).filter(|pid| is_go(*pid)).collect())
+    })
 }
 
 /// The one Go process whose binary name or command line matches.
@@ -170,10 +275,30 @@ pub fn all_by_name(pattern: &str) -> Result<Vec<u32>, CaptureError> {
 /// # Errors
 /// When none or several match.
 pub fn one_by_name(pattern: &str) -> Result<u32, CaptureError> {
-    let found = all_by_name(pattern)?;
-    match found.as_slice() {
+    the_one(pattern, "Go process", &all_by_name(pattern)?)
+}
+
+/// The one process in any language whose binary name matches or, where no binary's does, whose
+/// command line does.
+///
+/// # Errors
+/// When none or several match.
+pub fn one_process_by_name(pattern: &str) -> Result<u32, CaptureError> {
+    let regex = name_pattern(pattern)?;
+    let matching = |words: &dyn Fn(u32) -> String| -> Vec<u32> {
+        pids().into_iter().filter(|pid| regex.is_match(&words(*pid))).collect()
+    };
+    let mut found = matching(&|pid| binary_name(pid, &exe_path(pid).unwrap_or_default()));
+    if found.is_empty() {
+        found = matching(&command_line);
+    }
+    the_one(pattern, "process", &found)
+}
+
+fn the_one(pattern: &str, what: &str, found: &[u32]) -> Result<u32, CaptureError> {
+    match found {
         [pid] => Ok(*pid),
-        [] => Err(CaptureError::Ambiguous(format!("no Go process matches name:{pattern}"))),
+        [] => Err(CaptureError::Ambiguous(format!("no {what} matches name:{pattern}"))),
         several => {
             let list: Vec<String> = several
                 .iter()
@@ -182,7 +307,7 @@ pub fn one_by_name(pattern: &str) -> Result<u32, CaptureError> {
                 .collect();
             let list = list.join("\n");
             Err(CaptureError::Ambiguous(format!(
-                "{} Go processes match name:{pattern}; name one by its pid:\n{list}",
+                "{} {what}es match name:{pattern}; name one by its pid:\n{list}",
                 several.len()
             )))
         }

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use decode::goruntime::{Attached, Bias, Binary, Process, RuntimeError};
+use decode::goruntime::{
+    Attached, Bias, Binary, HeapBuckets, Memory, ProbePoint, Process, ProfilePlace, RuntimeError,
+};
 use decode::procfs;
-use decode::resident::GoTables;
+use decode::resident::{Areas, GoTables};
 use model::profile::{Location, Mapping};
 use model::{
     Addr, GoroutineSnapshot, MappingId, Observation, Profile, Rss, RuntimeMetrics, Target,
@@ -18,8 +21,8 @@ use model::{
 };
 
 use crate::error::CaptureError;
+use crate::executable::{Executable, FileId};
 use crate::http::HttpTarget;
-use crate::image::Image;
 use crate::memory::ProcessMemoryReader;
 use crate::program::Program;
 use crate::resident::{self, NO_PROCESS};
@@ -122,6 +125,25 @@ impl LiveTarget {
         Ok(HeapCapture { profile, time, is_consistent, cost })
     }
 
+    /// The heap profile of everything allocated up to this moment, for when memory is about to
+    /// run out: the published one is up to two collections old, and a program that fills its
+    /// memory within a second is killed before it shows. See
+    /// `decode::goruntime::Process::heap_profile_now`. Of a URL it is the profile that the
+    /// program publishes.
+    ///
+    /// # Errors
+    /// As [`heap_profile`](Self::heap_profile).
+    pub fn heap_profile_now(&self) -> Result<HeapCapture, CaptureError> {
+        let LiveTarget::Process(process) = self else { return self.heap_profile() };
+        let started = cpu_time();
+        let (buckets, mut profile) = process.with_runtime(|it| it.heap_profile_now())?;
+        process.name_binary(&mut profile);
+        let time = now();
+        profile.time_nanos = time.0.saturating_mul(1_000_000);
+        let cost = cpu_time().saturating_sub(started);
+        Ok(HeapCapture { profile, time, is_consistent: buckets.is_consistent, cost })
+    }
+
     /// All goroutines now.
     ///
     /// # Errors
@@ -159,7 +181,7 @@ impl LiveTarget {
     /// Reports whether the same process still runs.
     pub fn is_alive(&self) -> bool {
         match self {
-            LiveTarget::Process(process) => process.check_alive().is_ok(),
+            LiveTarget::Process(process) => process.is_alive(),
             LiveTarget::Http(_) => true,
         }
     }
@@ -172,9 +194,19 @@ pub struct ProcessTarget {
     start_ticks: u64,
     started: Option<Timestamp>,
     target: Target,
-    image: Image,
-    binary: Binary,
+    exe: Arc<Executable>,
+    exe_id: Option<FileId>,
     attached: Attached,
+    code: OnceLock<Option<Code>>,
+}
+
+/// Where the code of an executable is mapped.
+#[derive(Clone, Debug)]
+struct Code {
+    path: String,
+    start: Addr,
+    limit: Addr,
+    file_offset: u64,
 }
 
 impl ProcessTarget {
@@ -184,18 +216,17 @@ impl ProcessTarget {
     /// As [`LiveTarget::attach`].
     pub fn attach(pid: u32) -> Result<ProcessTarget, CaptureError> {
         let start_ticks = signals::start_ticks(pid).ok_or(CaptureError::NoProcess(pid))?;
-        let exe = format!("/proc/{pid}/exe");
-        let image =
-            Image::open(&exe).map_err(|source| CaptureError::from_io(pid, exe.clone(), source))?;
-        let runtime = |source| CaptureError::from_runtime(pid, source);
-        let binary = Binary::open(image.as_ref()).map_err(runtime)?;
-        let bias = load_bias(pid, &exe, &binary)?;
+        let exe_id = FileId::of_process(pid);
+        let exe = Executable::of_process(pid)?;
+        let bias = load_bias(pid, &format!("/proc/{pid}/exe"), &exe.binary)?;
         let memory = ProcessMemoryReader::new(pid);
-        let attached = binary.attach(image.as_ref(), bias, &memory).map_err(runtime)?;
-        let target = describe(pid, start_ticks, &binary);
+        let attached = exe.binary.attach(exe.image.as_ref(), bias, &memory);
+        let attached = attached.map_err(|source| CaptureError::from_runtime(pid, source))?;
+        let target = describe(pid, start_ticks, &exe.binary);
         let started = start_time(start_ticks);
-        image.release();
-        Ok(ProcessTarget { pid, start_ticks, started, target, image, binary, attached })
+        exe.release();
+        let code = OnceLock::new();
+        Ok(ProcessTarget { pid, start_ticks, started, target, exe, exe_id, attached, code })
     }
 
     /// The process id.
@@ -210,7 +241,7 @@ impl ProcessTarget {
 
     /// What the executable tells.
     pub fn binary(&self) -> &Binary {
-        &self.binary
+        &self.exe.binary
     }
 
     /// What the process is.
@@ -242,8 +273,8 @@ impl ProcessTarget {
             let advice = Some("execution traces without objects can be recorded of any release");
             CaptureError::Refused { pid: self.pid, reason, advice }
         };
-        if self.binary.version.minor < MINOR_MIN {
-            let version = &self.binary.info.version;
+        if self.exe.binary.version.minor < MINOR_MIN {
+            let version = &self.exe.binary.info.version;
             let reason =
                 format!("{version} has no events about heap objects, Go 1.23 and later do");
             return Err(refuse(reason));
@@ -268,7 +299,7 @@ impl ProcessTarget {
         progress: &mut snapshot::Progress<'_>,
     ) -> Result<Frozen, CaptureError> {
         self.check_alive()?;
-        let marks_in_pages = options.marks_in_pages && marks_in_pages(&self.binary);
+        let marks_in_pages = options.marks_in_pages && marks_in_pages(&self.exe.binary);
         let options = snapshot::Options { marks_in_pages, ..options.clone() };
         let frozen = snapshot::take(self.pid, &options, progress)?;
         self.check_alive()?;
@@ -278,14 +309,25 @@ impl ProcessTarget {
     /// Joins the executable with the memory that was taken of the process.
     pub fn program<'a>(&'a self, frozen: &'a Frozen) -> Program<'a> {
         Program {
-            binary: &self.binary,
+            binary: &self.exe.binary,
             attached: &self.attached,
-            exe: self.image.as_ref(),
+            exe: self.exe.image.as_ref(),
             libraries: frozen.libraries(),
             image: frozen.image(),
             threads: &frozen.threads,
             mappings: &frozen.mappings,
         }
+    }
+
+    /// Whether it still runs: the pid may be another process's by now.
+    pub fn is_alive(&self) -> bool {
+        self.check_alive().is_ok()
+    }
+
+    /// Whether it still runs, and has not become another program.
+    pub fn runs_its_program(&self) -> bool {
+        let now = FileId::of_process(self.pid);
+        self.is_alive() && now.zip(self.exe_id).is_some_and(|(now, then)| now.is_same_file(then))
     }
 
     fn check_alive(&self) -> Result<(), CaptureError> {
@@ -302,9 +344,10 @@ impl ProcessTarget {
         read: impl FnOnce(&Process<'_, ProcessMemoryReader>) -> Result<T, RuntimeError>,
     ) -> Result<T, CaptureError> {
         let memory = ProcessMemoryReader::new(self.pid);
-        let file = self.image.as_ref();
-        let result = Process::new(&self.binary, &self.attached, file, &memory)
+        let file = self.exe.image.as_ref();
+        let result = Process::new(&self.exe.binary, &self.attached, file, &memory)
             .and_then(|process| read(&process));
+        self.exe.release();
         self.check_alive()?;
         result.map_err(|source| CaptureError::from_runtime(self.pid, source))
     }
@@ -312,13 +355,14 @@ impl ProcessTarget {
     fn observe(&self) -> Result<Observation, CaptureError> {
         self.check_alive()?;
         let runtime = self.with_runtime(|process| Ok(process.runtime_memory()))?;
+        let (host, pressure) = signals::machine();
         Ok(Observation {
             time: now(),
             process: signals::process(self.pid, false),
             cgroup: signals::cgroup(self.pid),
             runtime,
-            host: signals::host(),
-            pressure: signals::pressure(),
+            host,
+            pressure,
         })
     }
 
@@ -328,9 +372,7 @@ impl ProcessTarget {
     }
 
     fn heap_profile(&self) -> Result<(Profile, bool), CaptureError> {
-        let result = self.with_runtime(|process| process.heap_profile());
-        self.image.release();
-        let (buckets, mut profile) = result?;
+        let (buckets, mut profile) = self.with_runtime(|process| process.heap_profile())?;
         self.name_binary(&mut profile);
         Ok((profile, buckets.is_consistent))
     }
@@ -338,38 +380,110 @@ impl ProcessTarget {
     /// Says in a profile which binary its code is in and where that is mapped, so that
     /// source and code can be shown later. Without it the profile is only poorer.
     fn name_binary(&self, profile: &mut Profile) {
-        let exe = format!("/proc/{}/exe", self.pid);
-        let (Ok(path), Ok(maps)) =
-            (fs::read_link(&exe), fs::read_to_string(format!("/proc/{}/maps", self.pid)))
-        else {
-            return;
-        };
-        let Ok(inode) = inode(&exe) else { return };
-        let code = procfs::maps(&maps)
-            .into_iter()
-            .find(|mapping| mapping.inode == inode && mapping.permissions.contains('x'));
-        let Some(code) = code else { return };
-        let path = path.to_string_lossy();
-        let filename = profile.strings.intern(path.strip_suffix(" (deleted)").unwrap_or(&path));
-        let build_id = self.binary.build_id.as_deref().unwrap_or_default();
-        let build_id = profile.strings.intern(build_id);
+        let Some(code) = self.code.get_or_init(|| self.find_code()) else { return };
+        let build_id = self.exe.binary.build_id.as_deref().unwrap_or_default();
         profile.mappings.push(Mapping {
             id: 0,
-            start: Addr(code.start),
-            limit: Addr(code.end),
-            file_offset: code.offset,
-            filename,
-            build_id,
+            start: code.start,
+            limit: code.limit,
+            file_offset: code.file_offset,
+            filename: profile.strings.intern(&code.path),
+            build_id: profile.strings.intern(build_id),
             has_functions: true,
             has_filenames: true,
             has_line_numbers: true,
             has_inline_frames: true,
         });
         let within =
-            |location: &&mut Location| (code.start..code.end).contains(&location.address.0);
+            |location: &&mut Location| (code.start..code.limit).contains(&location.address);
         for location in profile.locations.iter_mut().filter(within) {
             location.mapping = Some(MappingId(0));
         }
+    }
+
+    fn find_code(&self) -> Option<Code> {
+        let exe = format!("/proc/{}/exe", self.pid);
+        let path = fs::read_link(&exe).ok()?;
+        let path = path.to_string_lossy();
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).ok()?;
+        let inode = inode(&exe).ok()?;
+        let code = procfs::maps(&maps)
+            .into_iter()
+            .find(|mapping| mapping.inode == inode && mapping.permissions.contains('x'))?;
+        Some(Code {
+            path: path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned(),
+            start: Addr(code.start),
+            limit: Addr(code.end),
+            file_offset: code.offset,
+        })
+    }
+
+    /// Where its heap profile lies. Also finds out what naming its code takes, which cannot be
+    /// found any more when it has ended.
+    ///
+    /// # Errors
+    /// When it was not found, or the process has ended.
+    pub fn profile_place(&self) -> Result<ProfilePlace, CaptureError> {
+        self.code.get_or_init(|| self.find_code());
+        self.with_runtime(|process| process.profile_place())
+    }
+
+    /// The heap profile in memory that was copied of it, also when it has ended; as of the moment
+    /// of the copy.
+    ///
+    /// # Errors
+    /// When the copy lacks something, or shows that profiling was off.
+    pub fn heap_profile_in(&self, memory: &impl Memory) -> Result<Profile, CaptureError> {
+        let process =
+            Process::new(&self.exe.binary, &self.attached, self.exe.image.as_ref(), memory);
+        let profile = process.and_then(|process| process.heap_profile_now());
+        self.exe.release();
+        let (_, mut profile) =
+            profile.map_err(|source| CaptureError::from_runtime(self.pid, source))?;
+        self.name_binary(&mut profile);
+        Ok(profile)
+    }
+
+    /// A heap profile of samples that were seen as they were taken, also when the process has ended;
+    /// see [`Process::profile_of_samples`].
+    ///
+    /// # Errors
+    /// When the executable is damaged.
+    pub fn profile_of_samples(&self, samples: &HeapBuckets) -> Result<Profile, CaptureError> {
+        let memory = ProcessMemoryReader::new(self.pid);
+        let file = self.exe.image.as_ref();
+        let process = Process::new(&self.exe.binary, &self.attached, file, &memory);
+        let profile = process.map(|process| process.profile_of_samples(samples));
+        self.exe.release();
+        let mut profile = profile.map_err(|source| CaptureError::from_runtime(self.pid, source))?;
+        self.name_binary(&mut profile);
+        Ok(profile)
+    }
+
+    /// Where to probe functions of its executable; see [`Binary::probe_points`].
+    ///
+    /// # Errors
+    /// When the executable is damaged or the process has ended.
+    pub(crate) fn probe_points(
+        &self,
+        functions: &[&str],
+    ) -> Result<Vec<Option<ProbePoint>>, CaptureError> {
+        self.check_alive()?;
+        let file = self.exe.image.as_ref();
+        let points = self.exe.binary.probe_points(file, &self.attached, functions);
+        self.exe.release();
+        points.map_err(|source| CaptureError::from_runtime(self.pid, source))
+    }
+
+    /// The mean number of bytes between two samples of its heap.
+    ///
+    /// # Errors
+    /// When it takes none, it was not found, or the process has ended.
+    pub fn sampling_rate(&self) -> Result<i64, CaptureError> {
+        self.with_runtime(|process| match process.profile_rate()? {
+            rate if rate > 0 => Ok(rate),
+            _ => Err(RuntimeError::ProfilingDisabled),
+        })
     }
 
     fn heap_profile_time(&self) -> Option<Timestamp> {
@@ -382,22 +496,35 @@ impl ProcessTarget {
     /// # Errors
     /// When the process has ended or its mappings may not be read.
     pub fn rss(&self) -> Result<Rss, CaptureError> {
+        self.with_tables(resident::of_go)
+    }
+
+    /// What the parts of its address space are used for.
+    ///
+    /// # Errors
+    /// When the process has ended or its mappings may not be read.
+    pub fn areas(&self) -> Result<Areas, CaptureError> {
+        self.with_tables(resident::areas_of_go)
+    }
+
+    fn with_tables<T>(
+        &self,
+        take: impl FnOnce(u32, &resident::ReadTables<'_>) -> Result<T, CaptureError>,
+    ) -> Result<T, CaptureError> {
         self.check_alive()?;
         let memory = ProcessMemoryReader::new(self.pid);
-        let file = self.image.as_ref();
-        let rss = resident::of_go(self.pid, || {
-            let process = Process::new(&self.binary, &self.attached, file, &memory)?;
+        let file = self.exe.image.as_ref();
+        let taken = take(self.pid, &|| {
+            let process = Process::new(&self.exe.binary, &self.attached, file, &memory)?;
             GoTables::read(&process, file)
         });
-        self.image.release();
+        self.exe.release();
         self.check_alive()?;
-        rss
+        taken
     }
 
     fn goroutines(&self) -> Result<GoroutineSnapshot, CaptureError> {
-        let result = self.with_runtime(|process| process.goroutines(monotonic_nanos()));
-        self.image.release();
-        result
+        self.with_runtime(|process| process.goroutines(monotonic_nanos()))
     }
 }
 
@@ -446,13 +573,19 @@ fn describe(pid: u32, start_ticks: u64, binary: &Binary) -> Target {
     };
     let exe = find::exe_path(pid).unwrap_or_default();
     let name = find::binary_name(pid, &exe);
+    let cgroup = find::cgroup_identity(pid);
+    label("cgroup", cgroup.path.as_deref().unwrap_or_default());
+    label("command", &find::command_line(pid));
+    label("container", cgroup.container.as_deref().unwrap_or_default());
     label("exe", &exe);
     label("go_version", &binary.info.version);
     label("module", &binary.info.module);
     label("package", &binary.info.path);
+    label("pod_uid", cgroup.pod_uid.as_deref().unwrap_or_default());
     label("service", &name);
     // Tells two processes of one pid apart.
     label("start_ticks", &start_ticks.to_string());
+    label("unit", cgroup.unit.as_deref().unwrap_or_default());
     label("version", binary.info.setting("vcs.revision").unwrap_or(&binary.info.module_version));
     Target { name, spec: TargetSpec::Pid(pid), pid: Some(pid), labels }
 }
@@ -477,7 +610,8 @@ pub fn cpu_time() -> Duration {
 }
 
 /// The clock the Go runtime notes waits with (nanotime).
-fn monotonic_nanos() -> i64 {
+/// Nanoseconds since the machine started, on the clock that does not jump.
+pub fn monotonic_nanos() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use decode::goruntime::{Memory, RuntimeError};
 use decode::procfs::{self, MemoryMap, PAGE_BYTES, PageEntry};
-use decode::resident::{self, GoTables, Input, PageBits, PageReader, Pages, ResidentMap};
+use decode::resident::{self, Areas, GoTables, Input, PageBits, PageReader, Pages, ResidentMap};
 use model::rss::{HugePages, Rss};
 use model::{Addr, Target, TargetSpec};
 
@@ -77,13 +77,29 @@ pub fn of_process(pid: u32) -> Result<Rss, CaptureError> {
     take(pid, find::is_go(pid), || None)
 }
 
+/// Reads the tables of a Go program's runtime.
+pub(crate) type ReadTables<'a> = dyn Fn() -> Result<GoTables, RuntimeError> + 'a;
+
 /// The same of a Go program, with the tables that `read` gets from its runtime. What is
 /// anonymous stays open when that fails.
-pub(crate) fn of_go(
-    pid: u32,
-    read: impl FnOnce() -> Result<GoTables, RuntimeError>,
-) -> Result<Rss, CaptureError> {
+pub(crate) fn of_go(pid: u32, read: &ReadTables<'_>) -> Result<Rss, CaptureError> {
     take(pid, true, || Some(read()))
+}
+
+/// What the parts of the address space of any process are used for.
+///
+/// # Errors
+/// When the process is not there or its mappings may not be read.
+pub fn areas(pid: u32) -> Result<Areas, CaptureError> {
+    match ProcessTarget::attach(pid) {
+        Ok(process) => process.areas(),
+        Err(_) => Ok(Evidence::take(pid, find::is_go(pid), || None)?.areas()),
+    }
+}
+
+/// The same of a Go program, with the tables that `read` gets from its runtime.
+pub(crate) fn areas_of_go(pid: u32, read: &ReadTables<'_>) -> Result<Areas, CaptureError> {
+    Ok(Evidence::take(pid, true, || Some(read()))?.areas())
 }
 
 fn take(
@@ -92,45 +108,95 @@ fn take(
     read: impl FnOnce() -> Option<Result<GoTables, RuntimeError>>,
 ) -> Result<Rss, CaptureError> {
     let started = cpu_time();
-    let mut warnings = Vec::new();
-    // Tables only grow: those read last know of everything that was resident before.
-    let maps = pages(pid, maps(pid)?, &mut warnings);
-    let tables = match read() {
-        Some(Ok(tables)) => Some(tables),
-        Some(Err(error)) => {
-            warnings.push(format!("the Go runtime could not be read: {error}"));
-            None
-        }
-        None => None,
-    };
-    let (threads, stack_pointers) = stack_pointers(pid);
-    let exe = format!("/proc/{pid}/exe");
-    let exe_path = fs::read_link(&exe).unwrap_or_default();
-    let input = Input {
-        maps: &maps,
-        exe_inode: inode(&exe).unwrap_or(0),
-        exe_path: &exe_path.to_string_lossy(),
-        stack_pointers: &stack_pointers,
-        threads,
-        stack_limit: stack_limit(pid),
-        is_go,
-    };
-    let memory = ProcessMemoryReader::new(pid);
-    let can_read = maps.iter().any(|map| {
-        let at = Addr(map.map.mapping.start);
-        map.map.rss_bytes > 0 && memory.read_u64(at).is_ok()
-    });
-    let mut rss =
-        resident::attribute(&input, tables.as_ref(), can_read.then_some(&memory as &dyn Memory));
+    let mut evidence = Evidence::take(pid, is_go, read)?;
+    let memory = evidence.memory();
+    let memory = memory.as_ref().map(|memory| memory as &dyn Memory);
+    let mut rss = resident::attribute(&evidence.input(), evidence.tables.as_ref(), memory);
     rss.process = signals::process(pid, false);
-    rss.process.pss_bytes = Some(maps.iter().map(|map| map.map.pss_bytes).sum());
+    rss.process.pss_bytes = Some(evidence.maps.iter().map(|map| map.map.pss_bytes).sum());
     rss.cgroup = signals::cgroup(pid);
     rss.huge_pages = huge_pages();
     rss.time = now();
-    warnings.append(&mut rss.warnings);
-    rss.warnings = warnings;
+    evidence.warnings.append(&mut rss.warnings);
+    rss.warnings = evidence.warnings;
     rss.cost_micros = micros_since(started);
     Ok(rss)
+}
+
+/// What /proc and the runtime tell of a process's memory.
+struct Evidence {
+    pid: u32,
+    maps: Vec<ResidentMap>,
+    tables: Option<GoTables>,
+    exe_inode: u64,
+    exe_path: String,
+    threads: u64,
+    stack_pointers: Vec<u64>,
+    is_go: bool,
+    warnings: Vec<String>,
+}
+
+impl Evidence {
+    fn take(
+        pid: u32,
+        is_go: bool,
+        read: impl FnOnce() -> Option<Result<GoTables, RuntimeError>>,
+    ) -> Result<Evidence, CaptureError> {
+        let mut warnings = Vec::new();
+        // Tables only grow: those read last know of everything that was resident before.
+        let maps = pages(pid, maps(pid)?, &mut warnings);
+        let tables = match read() {
+            Some(Ok(tables)) => Some(tables),
+            Some(Err(error)) => {
+                warnings.push(format!("the Go runtime could not be read: {error}"));
+                None
+            }
+            None => None,
+        };
+        let (threads, stack_pointers) = stack_pointers(pid);
+        let exe = format!("/proc/{pid}/exe");
+        let exe_path = fs::read_link(&exe).unwrap_or_default().to_string_lossy().into_owned();
+        let exe_inode = inode(&exe).unwrap_or(0);
+        Ok(Evidence {
+            pid,
+            maps,
+            tables,
+            exe_inode,
+            exe_path,
+            threads,
+            stack_pointers,
+            is_go,
+            warnings,
+        })
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input {
+            maps: &self.maps,
+            exe_inode: self.exe_inode,
+            exe_path: &self.exe_path,
+            stack_pointers: &self.stack_pointers,
+            threads: self.threads,
+            stack_limit: stack_limit(self.pid),
+            is_go: self.is_go,
+        }
+    }
+
+    /// Its memory, if it can be read.
+    fn memory(&self) -> Option<ProcessMemoryReader> {
+        let memory = ProcessMemoryReader::new(self.pid);
+        let can_read = self.maps.iter().any(|map| {
+            let at = Addr(map.map.mapping.start);
+            map.map.rss_bytes > 0 && memory.read_u64(at).is_ok()
+        });
+        can_read.then_some(memory)
+    }
+
+    fn areas(&self) -> Areas {
+        let memory = self.memory();
+        let memory = memory.as_ref().map(|memory| memory as &dyn Memory);
+        Areas::read(&self.input(), self.tables.as_ref(), memory)
+    }
 }
 
 fn micros_since(started: Duration) -> u64 {
@@ -219,7 +285,8 @@ fn stack_limit(pid: u32) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-fn huge_pages() -> HugePages {
+/// How the kernel makes huge pages.
+pub fn huge_pages() -> HugePages {
     let read = |name: &str| {
         fs::read_to_string(format!("/sys/kernel/mm/transparent_hugepage/{name}"))
             .unwrap_or_default()

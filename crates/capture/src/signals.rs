@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use decode::procfs;
+use decode::procfs::{self, CgroupMount};
 use model::{CgroupMemory, CgroupVersion, HostMemory, Pressure, ProcessMemory};
 
 /// Reads /proc/PID/{status,stat}, and smaps_rollup when `deep` (it walks the
@@ -33,9 +35,14 @@ pub fn start_ticks(pid: u32) -> Option<u64> {
     procfs::start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Reads /proc/meminfo.
+/// Reads /proc/meminfo and /proc/vmstat.
 pub fn host() -> HostMemory {
-    fs::read_to_string("/proc/meminfo").map(|text| procfs::meminfo(&text)).unwrap_or_default()
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let mut host = procfs::meminfo(&meminfo);
+    if let Ok(text) = fs::read_to_string("/proc/vmstat") {
+        procfs::vmstat(&text, &mut host);
+    }
+    host
 }
 
 /// Reads /proc/pressure/memory.
@@ -44,29 +51,142 @@ pub fn pressure() -> Pressure {
     text.map(|text| procfs::pressure(&text)).unwrap_or_default()
 }
 
+/// The machine's memory and its pressure, for observations of many targets: read at most once
+/// a second for all of them.
+pub fn machine() -> (HostMemory, Pressure) {
+    static RECENT: Recent<(HostMemory, Pressure)> = Recent::new(Duration::from_secs(1));
+    RECENT.get(|| (host(), pressure()))
+}
+
+/// What is mounted, which may be thousands of lines where containers run.
+fn mounts() -> Arc<[CgroupMount]> {
+    static RECENT: Recent<Arc<[CgroupMount]>> = Recent::new(Duration::from_secs(10));
+    RECENT.get(|| {
+        let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        procfs::cgroup_mounts(&text).into()
+    })
+}
+
+/// A value that is read anew once it is too old.
+struct Recent<T> {
+    age_max: Duration,
+    value: Mutex<Option<(Instant, T)>>,
+}
+
+impl<T: Clone> Recent<T> {
+    const fn new(age_max: Duration) -> Recent<T> {
+        Recent { age_max, value: Mutex::new(None) }
+    }
+
+    fn get(&self, read: impl FnOnce() -> T) -> T {
+        let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*value {
+            Some((at, value)) if at.elapsed() < self.age_max => value.clone(),
+            _ => value.insert((Instant::now(), read())).1.clone(),
+        }
+    }
+}
+
 /// Reads the memory controller of a process's cgroup: v1 where the controller is
 /// there (also on hybrid hosts), else v2. The limit is the least of the cgroup and
 /// its ancestors, as the kernel enforces them all.
 pub fn cgroup(pid: u32) -> CgroupMemory {
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
-        return CgroupMemory::default();
+    let places = Places::of(pid);
+    let mut memory = places.memory().map(|(_, _, memory)| memory).unwrap_or_default();
+    memory.pressure = places.pressure_dir().map_or_else(Pressure::default, |dir| {
+        let text = fs::read_to_string(dir.join("memory.pressure")).unwrap_or_default();
+        procfs::pressure(&text)
+    });
+    memory
+}
+
+/// Where the files of a process's cgroup are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupDirs {
+    /// Which interface.
+    pub version: CgroupVersion,
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The cgroup of the process.
+    pub own: PathBuf,
+    /// The one that sets the tightest limit; the own one when nothing is limited.
+    pub limit: PathBuf,
+    /// Where memory.pressure is: in the unified hierarchy, also where version 1 has the memory.
+    pub pressure: Option<PathBuf>,
+}
+
+/// Where the files of a process's cgroup are; `None` when no memory controller was found.
+pub fn cgroup_dirs(pid: u32) -> Option<CgroupDirs> {
+    let places = Places::of(pid);
+    let (hierarchy, place, _) = places.memory()?;
+    let (version, mount) = (hierarchy.version, place.mount.clone());
+    let own = place.own();
+    let pressure = places.pressure_dir();
+    let mut dirs = CgroupDirs { version, mount, limit: own.clone(), own, pressure };
+    dirs.limit = limit_dir(&dirs);
+    Some(dirs)
+}
+
+/// The cgroup that sets the tightest limit now.
+pub(crate) fn limit_dir(dirs: &CgroupDirs) -> PathBuf {
+    let hierarchy = match dirs.version {
+        CgroupVersion::V1 => &V1,
+        CgroupVersion::V2 => &V2,
     };
-    let Ok(mountinfo) = fs::read_to_string("/proc/self/mountinfo") else {
-        return CgroupMemory::default();
-    };
-    let paths = procfs::cgroup(&text);
-    let mounts = procfs::cgroup_mounts(&mountinfo);
-    for (path, is_unified) in [(paths.memory_v1, false), (paths.unified, true)] {
-        let mount = mounts.iter().find(|mount| mount.is_unified == is_unified);
-        let (Some(path), Some(mount)) = (path, mount) else { continue };
-        // In a container the mount shows only our own part of the hierarchy.
-        let relative = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(&path);
-        let hierarchy = if is_unified { &V2 } else { &V1 };
-        if let Some(memory) = hierarchy.read(Path::new(&mount.mount_point), relative) {
-            return memory;
-        }
+    let (_, dir) = hierarchy.tightest_limit(&dirs.mount, &dirs.own);
+    dir.unwrap_or_else(|| dirs.own.clone())
+}
+
+/// A process's place in the hierarchies that may have its memory: version 1 first.
+#[derive(Debug, Default)]
+struct Places {
+    v1: Option<Place>,
+    unified: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    mount: PathBuf,
+    relative: String,
+}
+
+impl Place {
+    fn own(&self) -> PathBuf {
+        self.mount.join(self.relative.trim_start_matches('/'))
     }
-    CgroupMemory::default()
+}
+
+impl Places {
+    fn of(pid: u32) -> Places {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
+            return Places::default();
+        };
+        let paths = procfs::cgroup(&text);
+        let mounts = mounts();
+        let place = |path: Option<String>, is_unified: bool| {
+            let mount = mounts.iter().find(|mount| mount.is_unified == is_unified)?;
+            let path = path?;
+            // In a container the mount shows only our own part of the hierarchy.
+            let root = mount.root.trim_end_matches('/');
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            Some(Place { mount: PathBuf::from(&mount.mount_point), relative })
+        };
+        Places { v1: place(paths.memory_v1, false), unified: place(paths.unified, true) }
+    }
+
+    /// The hierarchy that has the memory controller, and what it says.
+    fn memory(&self) -> Option<(&'static Hierarchy, &Place, CgroupMemory)> {
+        [(&self.v1, &V1), (&self.unified, &V2)].into_iter().find_map(|(place, hierarchy)| {
+            let place = place.as_ref()?;
+            Some((hierarchy, place, hierarchy.read(&place.mount, &place.relative)?))
+        })
+    }
+
+    /// The root of the hierarchy has no such file.
+    fn pressure_dir(&self) -> Option<PathBuf> {
+        let dir = self.unified.as_ref()?.own();
+        dir.join("memory.pressure").exists().then_some(dir)
+    }
 }
 
 /// The file and field names of one cgroup version.
@@ -126,7 +246,9 @@ impl Hierarchy {
         }
         let field = |name: &str| stat.as_deref().and_then(|text| procfs::flat_field(text, name));
         let inactive_file_bytes = field(self.inactive_file);
-        let oom = fs::read_to_string(level.join(self.oom_file)).unwrap_or_default();
+        // Version 1 counts the victims of each cgroup, version 2 those below it too.
+        let oom_dir = if self.version == CgroupVersion::V1 { &own } else { level };
+        let oom = fs::read_to_string(oom_dir.join(self.oom_file)).unwrap_or_default();
         Some(CgroupMemory {
             version: Some(self.version),
             path: path.to_owned(),
@@ -145,6 +267,7 @@ impl Hierarchy {
             page_table_bytes: field("pagetables"),
             oom_kills: procfs::flat_field(&oom, "oom_kill"),
             limit_hits: number(level, "memory.failcnt").or_else(|| procfs::flat_field(&oom, "max")),
+            pressure: Pressure::default(),
         })
     }
 

@@ -502,7 +502,8 @@ fn the_runtime_marked_what_is_reachable() {
         assert!(found.compared > 70_000, "Go {version}: {}", found.compared);
         let count = |of: &BTreeMap<u64, u64>| of.values().sum::<u64>();
         assert!(count(&found.marked) <= 8, "Go {version}: {found:?}");
-        assert!(count(&found.reached) <= 8, "Go {version}: {found:?}");
+        // A thread that the runtime starts after the collection brings six: its g's, m and signal masks.
+        assert!(count(&found.reached) <= 24, "Go {version}: {found:?}");
     }
 }
 

@@ -8,9 +8,9 @@
 mod toolchains;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use capture::{CaptureError, ErrorKind, LiveTarget};
 use model::{Profile, TargetSpec};
@@ -47,7 +47,7 @@ mod serde_free {
 
 fn build(go: &Path, dir: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let out = dir.join(name);
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/subject");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
     let status = Command::new(go)
         .args(["build", "-o"])
         .arg(&out)
@@ -178,6 +178,93 @@ fn outside_reading_equals_the_programs_own() {
             check_goroutines(&subject, &what);
             check_runtime(&subject, &what);
         }
+    }
+}
+
+/// A program that fills memory when it is told to.
+struct Climber {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Drop for Climber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Climber {
+    fn start(exe: &Path) -> Climber {
+        let (stdin, stdout) = (Stdio::piped(), Stdio::piped());
+        // Collections happen only when they are asked for.
+        let command = Command::new(exe).env("GOGC", "off").stdin(stdin).stdout(stdout).spawn();
+        let mut child = command.unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut climber = Climber { child, stdin, stdout };
+        climber.expect("ready\n");
+        climber
+    }
+
+    fn expect(&mut self, wanted: &str) {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, wanted);
+    }
+
+    fn tell(&mut self, command: &str) {
+        writeln!(self.stdin, "{command}").unwrap();
+        self.expect("done\n");
+    }
+}
+
+/// MiB that the innermost frame `function` has in a column.
+fn mib_of(profile: &Profile, function: &str, column: &str) -> i64 {
+    let names = profile.sample_types.iter().map(|known| profile.str(known.kind));
+    let column = names.into_iter().position(|name| name == column).unwrap();
+    let is_at = |sample: &model::SampleId| {
+        let name = profile.lines(*sample).next().map(|line| line.function.0 as usize);
+        name.is_some_and(|index| profile.str(profile.functions[index].name) == function)
+    };
+    let values = &profile.samples.values[column];
+    let sum: i64 =
+        profile.samples.ids().filter(is_at).map(|sample| values[sample.0 as usize]).sum();
+    sum >> 20
+}
+
+#[test]
+fn what_no_collection_has_published_is_in_the_profile_of_now() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, go) in toolchains() {
+        let mut climber = Climber::start(&build(&go, dir.path(), "climb", &[]));
+        let live = LiveTarget::attach(&TargetSpec::Pid(climber.child.id())).unwrap();
+        let held = |function| {
+            let (published, now) = (live.heap_profile().unwrap(), live.heap_profile_now().unwrap());
+            assert!(now.is_consistent, "{name}");
+            let comment = now.profile.comments.first().map(|text| now.profile.str(*text));
+            assert_eq!(comment, Some(decode::goruntime::NOW_COMMENT), "{name}");
+            let [published, now] =
+                [published, now].map(|heap| mib_of(&heap.profile, function, "inuse_space"));
+            (published, now)
+        };
+        assert_eq!(held("main.hoard"), (16, 16), "{name}");
+        climber.tell("step 64");
+        climber.tell("climb 32 0");
+        climber.tell("garbage 16");
+        let (published, now) = held("main.hoard");
+        assert_eq!(published, 16, "{name}: the program itself does not show it yet");
+        // Blocks of 256 KiB are sampled: 128 of them are 32 MiB, give or take 3.5.
+        assert!((94..=130).contains(&now), "{name}: {now}");
+        let (published, garbage) = held("main.churn");
+        assert!(published == 0 && (8..=19).contains(&garbage), "{name}: {garbage}, not swept yet");
+        climber.tell("gc");
+        let (published, now) = held("main.hoard");
+        assert!((94..=130).contains(&now), "{name}: {now}");
+        assert_eq!(published, now, "{name}");
+        assert_eq!(held("main.churn"), (0, 0), "{name}");
+        println!("{name}: {now} MiB in both");
     }
 }
 

@@ -1,0 +1,173 @@
+//! Births and deaths of the objects that Go's own heap sampler takes.
+//!
+//! The runtime samples one object in every 512 KiB that a program allocates. Uprobes lie on what it
+//! calls then (`runtime.profilealloc`) and on what the sweeper calls when such an object is dead
+//! (`runtime.freeSpecial`), so that the cost is that of the samples and not of the allocations.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aya::include_bytes_aligned;
+use model::probe::{HeapSample, MonotonicNanos, ProbeCounts, SampledObject};
+use model::{Addr, Bytes};
+
+use super::object::{Attachment, Object, ProbeCost};
+use super::record::{self, AllocRecord, FreeRecord};
+use super::support::{self, Need};
+use crate::error::CaptureError;
+use crate::live::ProcessTarget;
+
+const PROBE: &str = "probe alloc";
+/// Some 8,000 samples: seconds of a program that allocates as fast as it can.
+const RING_BYTES: u32 = 4 << 20;
+
+/// Objects that live, of all processes; as in alloc.bpf.c.
+const LIVE_MAX: usize = 1 << 18;
+
+static OBJECT: &[u8] = include_bytes_aligned!("programs/alloc.bpf.o");
+
+/// The functions, and the program for each.
+const FUNCTIONS: [&str; 2] = ["runtime.profilealloc", "runtime.freeSpecial"];
+const PROGRAMS: [&str; 2] = ["go_alloc", "go_free"];
+
+/// The probe: of no process when it is opened, then of those that are attached.
+pub struct AllocProbe {
+    object: Object,
+    attached: BTreeMap<u32, Vec<Attachment>>,
+}
+
+/// Where an object of a process lies; the key of the kernel's table.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Place {
+    address: u64,
+    tgid: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Birth {
+    nanos: u64,
+    bytes: u64,
+}
+
+// SAFETY: two integers each, any bytes are a value.
+unsafe impl aya::Pod for Place {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Birth {}
+
+impl AllocProbe {
+    /// Loads the probe.
+    ///
+    /// # Errors
+    /// When the kernel cannot do it or does not let us; the message says which privilege or option
+    /// is missing.
+    pub fn open() -> Result<AllocProbe, CaptureError> {
+        support::check_namespace(PROBE)?;
+        let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &[])?;
+        object.measure();
+        Ok(AllocProbe { object, attached: BTreeMap::new() })
+    }
+
+    /// Whether this process may look at processes at all.
+    pub(super) fn try_own_code(&mut self) -> Result<(), CaptureError> {
+        self.object.try_own_code(PROGRAMS[0])
+    }
+
+    /// Begins to look at a process. Objects that live already are not known.
+    ///
+    /// # Errors
+    /// When the program takes no samples, has other code than any release that is known, or a
+    /// privilege is missing.
+    pub fn attach(&mut self, target: &ProcessTarget) -> Result<(), CaptureError> {
+        let pid = target.pid();
+        let points = target.probe_points(&FUNCTIONS)?;
+        let file = PathBuf::from(format!("/proc/{pid}/exe"));
+        let mut attachments = Vec::new();
+        for ((function, program), point) in FUNCTIONS.iter().zip(PROGRAMS).zip(points) {
+            let Some(point) = point else {
+                let reason = format!(
+                    "{function} was not found in process {pid}, or is not as Go's \
+                     compiler writes functions"
+                );
+                return Err(CaptureError::Probe { probe: PROBE, reason });
+            };
+            attachments.push(self.object.probe_user(program, &file, point.file_offset, pid)?);
+        }
+        self.attached.insert(pid, attachments);
+        Ok(())
+    }
+
+    /// No longer looks at a process.
+    pub fn detach(&mut self, pid: u32) {
+        let attachments = self.attached.remove(&pid).unwrap_or_default();
+        attachments.into_iter().for_each(|attachment| self.object.detach(attachment));
+        let gone = self.places(pid);
+        let mut live = self.object.table::<Place, Birth>("live");
+        for place in gone {
+            // It may have been freed meanwhile.
+            let _ = live.remove(&place);
+        }
+    }
+
+    /// Waits at most so long, and hands over what happened since the last call.
+    pub fn read(&mut self, timeout: Duration, mut take: impl FnMut(HeapSample)) {
+        self.object.read(timeout, |bytes| {
+            if let Some(sample) = sample(bytes) {
+                take(sample);
+            }
+        });
+    }
+
+    /// Addresses of the sampled objects of a process that live: the kernel's own table, which is
+    /// right also when records were dropped.
+    pub fn live(&mut self, pid: u32) -> Vec<Addr> {
+        self.places(pid).into_iter().map(|place| Addr(place.address)).collect()
+    }
+
+    fn places(&mut self, pid: u32) -> Vec<Place> {
+        let live = self.object.entries::<Place, Birth>("live", LIVE_MAX);
+        let places = live.into_iter().map(|(place, _)| place);
+        places.filter(|place| place.tgid == u64::from(pid)).collect()
+    }
+
+    /// What it costs the processes it looks at.
+    pub fn cost(&self) -> ProbeCost {
+        self.object.cost()
+    }
+
+    /// What was told and what not.
+    pub fn counts(&self) -> ProbeCounts {
+        self.object.counts()
+    }
+}
+
+fn sample(bytes: &[u8]) -> Option<HeapSample> {
+    match record::kind(bytes) {
+        record::KIND_ALLOC => {
+            let record: AllocRecord = record::read(bytes);
+            let frames = (record.frames as usize).min(record::FRAMES_MAX);
+            Some(HeapSample::Allocated(SampledObject {
+                time: MonotonicNanos(record.nanos),
+                pid: record.tgid,
+                thread: record.tid,
+                goroutine: Addr(record.goroutine),
+                address: Addr(record.address),
+                size: Bytes(record.bytes),
+                stack: record::return_addresses(&record.stack[..frames], record.caller),
+            }))
+        }
+        record::KIND_FREE => {
+            let record: FreeRecord = record::read(bytes);
+            Some(HeapSample::Freed {
+                time: MonotonicNanos(record.nanos),
+                pid: record.tgid,
+                address: Addr(record.address),
+                size: Bytes(record.bytes),
+                born: MonotonicNanos(record.born_nanos),
+            })
+        }
+        _ => None,
+    }
+}

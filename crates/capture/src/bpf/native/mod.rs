@@ -1,0 +1,409 @@
+//! What a process has from malloc and its kin and has not freed, by the calls that asked for it.
+//!
+//! Probes lie on the functions of every allocator that the process has mapped. Each call costs a
+//! trap where it begins; those that are sampled cost one more where they return (before Linux 6.13
+//! all do), and their stack is unwound there. What was there before is not known.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use aya::include_bytes_aligned;
+use decode::allocators::{self, AllocatorFunction, Signature};
+use decode::elf::Elf;
+use decode::procfs;
+use model::Addr;
+use model::probe::{CallStack, CallStackId, MonotonicNanos, NativeBlock, NativeHeap, ProbeCounts};
+
+use super::object::{Attachment, Object, own_entry};
+use super::session::Session;
+use super::stacks;
+use super::support::{self, Need};
+use super::unwinding::Unwinding;
+use crate::error::CaptureError;
+use crate::live::monotonic_nanos;
+use crate::names::{ProcessNames, Region};
+
+const PROBE: &str = "probe native";
+/// Nothing is told; all is read from tables.
+const RING_BYTES: u32 = 1 << 12;
+/// Sampled blocks: at one in 512 KiB those of 128 GiB. 16 bytes each, and 100 once used.
+const LIVE_MAX: u32 = 1 << 18;
+/// The same when all blocks count.
+const LIVE_MAX_EXACT: u32 = 1 << 22;
+/// Distinct stacks; a kilobyte each once used.
+const STACKS_MAX: u32 = 1 << 16;
+/// Below, tables are as large as when all blocks count.
+const EVERY_FINE: u64 = 16 << 10;
+
+static OBJECT: &[u8] = include_bytes_aligned!("../programs/native.bpf.o");
+
+/// As in native.bpf.c.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Control {
+    target: u64,
+    every: u64,
+    stopped: u32,
+    unused: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ObjectRecord {
+    bytes: u64,
+    nanos: u64,
+    stack: u64,
+}
+
+const _: () = assert!(size_of::<Control>() == 24 && size_of::<ObjectRecord>() == 24);
+
+// SAFETY: integers without padding, any bytes are a value.
+unsafe impl aya::Pod for Control {}
+// SAFETY: as above.
+unsafe impl aya::Pod for ObjectRecord {}
+
+/// An allocator that is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocator {
+    /// The file it is in.
+    pub path: String,
+    /// Its functions that have a probe.
+    pub functions: Vec<String>,
+    /// Those that have none: a C++ program could not be told by them that there is no memory.
+    pub unfollowed: Vec<String>,
+}
+
+/// How calls are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// As the kernel can best.
+    Best,
+    /// As kernels before 6.13 can.
+    Probes,
+}
+
+/// The probe, of one process.
+pub struct NativeProbe {
+    object: Object,
+    every: u64,
+    unwinding: Unwinding,
+    allocators: Vec<Allocator>,
+    attached: Attached,
+}
+
+/// Programs that are attached to the allocators.
+enum Attached {
+    /// Both ends of a call by one program, and the return only when it is wanted.
+    Sessions(Vec<Session>),
+    /// Each end by its own, on older kernels.
+    Probes(Vec<Attachment>),
+}
+
+/// A file with functions of an allocator.
+struct Found {
+    region: Region,
+    functions: Vec<AllocatorFunction>,
+}
+
+impl Found {
+    fn allocator(&self) -> Allocator {
+        let functions = self.functions.iter().map(|function| function.name.clone()).collect();
+        Allocator { path: self.region.path.clone(), functions, unfollowed: Vec::new() }
+    }
+}
+
+impl NativeProbe {
+    /// Whether this process may look at others: programs are attached to this one where it never
+    /// comes again.
+    pub(super) fn check() -> Result<(), CaptureError> {
+        support::check_namespace(PROBE)?;
+        let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &[])?;
+        let with_session = || {
+            let mut session = object.sessions(OBJECT)?.load("session_free")?;
+            let (file, entry) = own_entry()?;
+            session.attach(file, &[entry], std::process::id())
+        };
+        // Sessions need less privileges than what kernels before 6.13 have.
+        with_session().or_else(|_: io::Error| object.try_own_code("end_call"))
+    }
+
+    /// Begins to look at a process. Of the bytes it asks for, one in `every` is sampled on average,
+    /// and with it the block that it is in; all are with 1.
+    ///
+    /// # Errors
+    /// When the process has no allocator that is known, or the kernel cannot do it or does not let
+    /// us; the message says which privilege or option is missing.
+    pub fn attach(
+        names: &ProcessNames,
+        every: u64,
+        method: Method,
+    ) -> Result<NativeProbe, CaptureError> {
+        support::check_namespace(PROBE)?;
+        check_returns(names.pid())?;
+        let mut found = allocators_of(names)?;
+        let mut unwinding = Unwinding::of(names);
+        let live = if every < EVERY_FINE { LIVE_MAX_EXACT } else { LIVE_MAX };
+        let sizes = [("rows", unwinding.rows_max()), ("live", live), ("stacks", STACKS_MAX)];
+        let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &sizes)?;
+        let control = Control { target: names.pid().into(), every, ..Control::default() };
+        unwinding.write(&mut object, names)?;
+        let told = object.array::<Control>("controls").set(0, control, 0);
+        told.map_err(|error| object.explain(&error))?;
+        let mut unfollowed = Vec::new();
+        if !has_memory(names.pid()) {
+            unfollowed = leave_throwing(&mut found);
+        }
+        let of_sessions = match method {
+            Method::Best => sessions(&object, names.pid(), &found),
+            Method::Probes => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        };
+        let attached = match of_sessions {
+            Ok(sessions) => Attached::Sessions(sessions),
+            Err(_) => {
+                unfollowed.extend(leave_throwing(&mut found));
+                // Whether that was for want of a privilege is found out now.
+                Attached::Probes(probes(&mut object, names.pid(), &found)?)
+            }
+        };
+        let mut allocators: Vec<Allocator> = found.iter().map(Found::allocator).collect();
+        for allocator in &mut allocators {
+            let of_this = unfollowed.iter().filter(|(path, _)| *path == allocator.path);
+            allocator.unfollowed = of_this.map(|(_, name)| name.clone()).collect();
+        }
+        Ok(NativeProbe { object, every, unwinding, allocators, attached })
+    }
+
+    /// The allocators that are looked at.
+    pub fn allocators(&self) -> &[Allocator] {
+        &self.allocators
+    }
+
+    /// Takes in which libraries the process has loaded meanwhile, so that stacks through them can
+    /// be unwound; to be called now and then.
+    ///
+    /// # Errors
+    /// When the kernel's tables cannot be written.
+    pub fn refresh(&mut self, names: &ProcessNames) -> Result<(), CaptureError> {
+        self.unwinding.write(&mut self.object, names)
+    }
+
+    /// How many calls were seen so far, and what was lost.
+    pub fn counts(&self) -> ProbeCounts {
+        self.object.counts()
+    }
+
+    /// Stops looking, and reads what is left.
+    ///
+    /// # Errors
+    /// When the kernel's tables cannot be read.
+    pub fn finish(mut self) -> Result<(NativeHeap, ProbeCounts), CaptureError> {
+        let mut controls = self.object.array::<Control>("controls");
+        let changed = controls
+            .get(&0, 0)
+            .and_then(|control| controls.set(0, Control { stopped: 1, ..control }, 0));
+        let time = MonotonicNanos(monotonic_nanos().cast_unsigned());
+        changed.map_err(|error| self.object.explain(&error))?;
+        // What was under way in a program of the kernel takes microseconds.
+        thread::sleep(Duration::from_millis(2));
+        let counts = self.object.counts();
+        match std::mem::replace(&mut self.attached, Attached::Sessions(Vec::new())) {
+            Attached::Sessions(sessions) => drop(sessions),
+            Attached::Probes(probes) => {
+                probes.into_iter().for_each(|attachment| self.object.detach(attachment));
+            }
+        }
+        let blocks = self.blocks();
+        let stacks = self.stacks(&blocks);
+        Ok((NativeHeap { every: self.every, time, blocks, stacks }, counts))
+    }
+
+    fn blocks(&mut self) -> Vec<NativeBlock> {
+        let live = self.object.table::<u64, ObjectRecord>("live");
+        let mut blocks: Vec<NativeBlock> = live
+            .iter()
+            .filter_map(Result::ok)
+            .map(|(address, record)| NativeBlock {
+                address: Addr(address),
+                size: model::Bytes(record.bytes),
+                born: MonotonicNanos(record.nanos),
+                stack: CallStackId(record.stack),
+            })
+            .collect();
+        blocks.sort_by_key(|block| block.address);
+        blocks
+    }
+
+    fn stacks(&mut self, blocks: &[NativeBlock]) -> HashMap<CallStackId, CallStack> {
+        let ids: BTreeSet<CallStackId> = blocks.iter().map(|block| block.stack).collect();
+        let stack = |id: CallStackId| Some((id, stacks::call_stack(&mut self.object, id.0)?));
+        ids.into_iter().filter_map(stack).collect()
+    }
+}
+
+/// Leaves out the functions that may throw; file and name of each.
+fn leave_throwing(found: &mut [Found]) -> Vec<(String, String)> {
+    let mut left = Vec::new();
+    for of in found {
+        let path = &of.region.path;
+        let throwing = of.functions.iter().filter(|function| function.may_throw);
+        left.extend(throwing.map(|function| (path.clone(), function.name.clone())));
+        of.functions.retain(|function| !function.may_throw);
+    }
+    left
+}
+
+/// Attaches sessions: one program for each kind of function, to all places of a file at once.
+fn sessions(object: &Object, pid: u32, found: &[Found]) -> io::Result<Vec<Session>> {
+    let linked = object.sessions(OBJECT)?;
+    // What frees comes first: a block of which the end was missed would never go.
+    let mut places: BTreeMap<(bool, &str), Vec<(usize, u64)>> = BTreeMap::new();
+    for (index, of) in found.iter().enumerate() {
+        for function in &of.functions {
+            let allocates = function.signature != Signature::Free;
+            let of_program = places.entry((allocates, program(function, found.len())));
+            of_program.or_default().push((index, function.file_offset));
+        }
+    }
+    let mut sessions = Vec::new();
+    for ((_, program), places) in places {
+        let mut session = linked.load(&program.replacen("begin", "session", 1))?;
+        for of_file in places.chunk_by(|a, b| a.0 == b.0) {
+            let offsets: Vec<u64> = of_file.iter().map(|(_, offset)| *offset).collect();
+            session.attach(&found[of_file[0].0].region.place, &offsets, pid)?;
+        }
+        sessions.push(session);
+    }
+    Ok(sessions)
+}
+
+/// Attaches probes: what sees a return first, then what sees a beginning. A call of which only the
+/// beginning is seen would look as if it never returned.
+fn probes(object: &mut Object, pid: u32, found: &[Found]) -> Result<Vec<Attachment>, CaptureError> {
+    let mut attached = Vec::new();
+    let is_free = |function: &AllocatorFunction| function.signature == Signature::Free;
+    for of in found {
+        let file = &of.region.place;
+        for function in of.functions.iter().filter(|function| !is_free(function)) {
+            attached.push(object.probe_user("end_call", file, function.file_offset, pid)?);
+        }
+    }
+    for of in found {
+        let file = &of.region.place;
+        let mut functions: Vec<&AllocatorFunction> = of.functions.iter().collect();
+        functions.sort_by_key(|function| !is_free(function));
+        for function in functions {
+            let program = program(function, found.len());
+            attached.push(object.probe_user(program, file, function.file_offset, pid)?);
+        }
+    }
+    Ok(attached)
+}
+
+/// The program that sees where a function begins. Where there are several allocators one may call
+/// the other, and then the outer call counts.
+fn program(function: &AllocatorFunction, allocators: usize) -> &'static str {
+    let is_leaf = allocators == 1 && !function.may_call;
+    match (function.signature, function.may_throw) {
+        (Signature::Size, false) if is_leaf => "begin_size",
+        (Signature::Size, false) => "begin_outer_size",
+        (Signature::Size, true) if is_leaf => "begin_throwing_size",
+        (Signature::Size, true) => "begin_throwing_outer_size",
+        (Signature::SecondSize, _) => "begin_second_size",
+        (Signature::Product, _) if is_leaf => "begin_product",
+        (Signature::Product, _) => "begin_outer_product",
+        (Signature::Realloc, _) => "begin_realloc",
+        (Signature::ReallocProduct, _) => "begin_realloc_product",
+        (Signature::ByPointer, _) => "begin_by_pointer",
+        (Signature::Free, _) => "begin_free",
+    }
+}
+
+/// Kernels on which a return probe would be the end of some processes. Since Linux 6.11 it ends with
+/// a system call of its own, which filters of system calls, such as containers have, let pass since
+/// 6.14 only; before 6.11 it does not know shadow stacks.
+fn check_returns(pid: u32) -> Result<(), CaptureError> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let status = read(&format!("/proc/{pid}/status"));
+    let version = version(&read("/proc/sys/kernel/osrelease"));
+    let is_filtered = procfs::field(&status, "Seccomp").is_some_and(|mode| mode > 0);
+    let features = status.lines().find_map(|line| line.strip_prefix("x86_Thread_features:"));
+    let has_shadow_stack = features.is_some_and(|features| features.contains("shstk"));
+    let reason = match version {
+        (6, 11..14) if is_filtered => {
+            "a seccomp filter forbids it system calls, which on this kernel ends it"
+        }
+        (..=5, _) | (6, ..11) if has_shadow_stack => {
+            "it has shadow stacks, which on this kernel end it"
+        }
+        _ => return Ok(()),
+    };
+    let reason = format!("{reason} when it returns to where a return probe is");
+    Err(CaptureError::Refused { pid, reason, advice: Some("use a kernel from 6.14 on") })
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Reports whether a process is not likely to be refused memory. Where a function throws an
+/// exception for want of it, and its return is to be seen, the program ends: the exception does not
+/// find its way. Then better nothing is known of that function.
+fn has_memory(pid: u32) -> bool {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let is_unlimited = |name: &str| {
+        let mut values = limits.lines().filter_map(|line| line.strip_prefix(name));
+        values.next().is_some_and(|values| values.trim_start().starts_with("unlimited"))
+    };
+    let overcommit = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap_or_default();
+    is_unlimited("Max address space") && is_unlimited("Max data size") && overcommit.trim() != "2"
+}
+
+/// The files of a process that have functions of an allocator.
+fn allocators_of(names: &ProcessNames) -> Result<Vec<Found>, CaptureError> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    for region in names.regions() {
+        let Some(object) = &region.object else { continue };
+        // A file that is mapped twice is one.
+        if !seen.insert(Arc::as_ptr(object)) {
+            continue;
+        }
+        let Ok(elf) = Elf::parse(object.bytes()) else { continue };
+        let functions = allocators::functions(&elf);
+        // The file may have others only: `free` of something else, for instance.
+        let takes = functions.iter().any(|function| function.signature == Signature::Free);
+        let gives = functions.iter().any(|function| function.signature != Signature::Free);
+        if takes && gives {
+            found.push(Found { region: region.clone(), functions });
+        }
+    }
+    if found.is_empty() {
+        let pid = names.pid();
+        let is_hidden = |region: &Region| region.object.is_none() && region.path.starts_with('/');
+        if names.regions().any(is_hidden) {
+            return Err(CaptureError::Denied { pid, what: "opening the files it has mapped" });
+        }
+        let reason = format!(
+            "process {pid} has no function of an allocator that is known by name (malloc, \
+             je_malloc, mi_malloc, tc_malloc and their kin): a Go program without C has its own \
+             heap (memsight probe alloc), and a statically linked one that is stripped does not \
+             tell its names"
+        );
+        return Err(CaptureError::Probe { probe: PROBE, reason });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn releases_have_versions() {
+        let releases = ["6.1.0-18-amd64", "6.13.5-cloud", "6.14\n", "7.0-rc1", ""];
+        assert_eq!(releases.map(version), [(6, 1), (6, 13), (6, 14), (7, 0), (0, 0)]);
+    }
+}

@@ -1,0 +1,257 @@
+//! One object in the kernel: loaded, its programs attached one by one, its records read.
+//!
+//! The kernel detaches and frees all of it when the last descriptor is closed, whatever way this
+//! process ends. Nothing is pinned.
+
+use std::collections::HashMap as Names;
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
+use aya::programs::{BtfTracePoint, ProgramError, UProbe};
+use aya::sys::{Stats, enable_stats};
+use aya::{Btf, Ebpf, EbpfLoader};
+use decode::elf::Elf;
+use model::probe::ProbeCounts;
+
+use super::record::{COUNT_DROPPED, COUNT_MAP_FULL, COUNT_NO_STACK, COUNT_SEEN};
+use super::session::Linked;
+use super::support::{self, Need};
+use crate::error::CaptureError;
+use crate::image::Image;
+
+/// What a probe has cost: time of whoever ran into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeCost {
+    /// How often its programs ran; 0 where the kernel does not measure it for us.
+    pub runs: u64,
+    /// How long they ran, as the kernel measured it.
+    pub ran: Duration,
+}
+
+/// What the kernel needs to get to a program and back, which it does not measure: a breakpoint that
+/// is emulated takes some 450 ns.
+const ENTRY: Duration = Duration::from_nanos(450);
+
+impl ProbeCost {
+    /// The share of a core that it took in this time.
+    pub fn share(&self, time: Duration) -> f64 {
+        let entries = ENTRY.as_secs_f64() * self.runs as f64;
+        (self.ran.as_secs_f64() + entries) / time.as_secs_f64().max(1e-9)
+    }
+}
+
+/// A program that is attached to code of a process.
+pub(super) struct Attachment {
+    program: &'static str,
+    link: UProbeLinkId,
+}
+
+/// Records lie in the ring buffer this long at most.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// A loaded object.
+pub(super) struct Object {
+    probe: &'static str,
+    need: Need,
+    /// While it is open, the kernel measures how long programs run, those of others included.
+    measured: Option<OwnedFd>,
+    kernel: Btf,
+    ebpf: Ebpf,
+    /// Of the maps, by name; open as long as this is.
+    maps: Names<String, RawFd>,
+    records: RingBuf<MapData>,
+    counts: PerCpuArray<MapData, u64>,
+}
+
+/// Where this process begins, and in which file: it never comes there again.
+pub(super) fn own_entry() -> io::Result<(&'static Path, u64)> {
+    let file = Path::new("/proc/self/exe");
+    let image = Image::open(file)?;
+    let elf = Elf::parse(image.as_ref()).map_err(io::Error::other)?;
+    let entry = elf.file_offset(elf.entry).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((file, entry))
+}
+
+impl Object {
+    /// Loads an object. `ring_bytes` is how much may be told and not read yet, a power of two;
+    /// `tables` are those whose sizes are known only now.
+    pub(super) fn load(
+        probe: &'static str,
+        need: Need,
+        object: &[u8],
+        ring_bytes: u32,
+        tables: &[(&str, u32)],
+    ) -> Result<Object, CaptureError> {
+        let kernel = Btf::from_sys_fs().map_err(|error| support::no_types(probe, &error))?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&kernel)).map_max_entries("records", ring_bytes);
+        for (name, entries) in tables {
+            loader.map_max_entries(name, *entries);
+        }
+        let failed =
+            |error: &(dyn std::error::Error + 'static)| support::explain(probe, need, error);
+        let mut ebpf = loader.load(object).map_err(|error| failed(&error))?;
+        let maps = ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?)));
+        let maps = maps.collect();
+        let mut map = |name| ebpf.take_map(name).expect("every object has this map");
+        let records = RingBuf::try_from(map("records")).map_err(|error| failed(&error))?;
+        let counts = PerCpuArray::try_from(map("counts")).map_err(|error| failed(&error))?;
+        Ok(Object { probe, need, measured: None, kernel, ebpf, maps, records, counts })
+    }
+
+    /// Has the kernel measure what its programs cost; see [`Object::cost`].
+    pub(super) fn measure(&mut self) {
+        // Without the privilege nothing is known of it.
+        self.measured = enable_stats(Stats::RunTime).ok();
+    }
+
+    /// Attaches a program to a tracepoint of the kernel, by the types of its arguments: that
+    /// needs no tracefs.
+    pub(super) fn trace(&mut self, program: &str, tracepoint: &str) -> Result<(), CaptureError> {
+        let (probe, need, kernel) = (self.probe, self.need, &self.kernel);
+        let attach = |program: &mut BtfTracePoint| -> Result<(), ProgramError> {
+            program.load(tracepoint, kernel)?;
+            program.attach().map(drop)
+        };
+        let program = self.ebpf.program_mut(program).expect("a program of this object");
+        program.try_into().and_then(attach).map_err(|error| support::explain(probe, need, &error))
+    }
+
+    /// Attaches a program to a place of a file, for one process.
+    pub(super) fn probe_user(
+        &mut self,
+        program: &'static str,
+        file: &Path,
+        offset: u64,
+        pid: u32,
+    ) -> Result<Attachment, CaptureError> {
+        let scope = NonZeroU32::new(pid).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
+        let location = UProbeAttachLocation::AbsoluteOffset(offset);
+        let attach = |program: &mut UProbe| {
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(UProbeAttachPoint { location, cookie: None }, file, scope)
+        };
+        let link = self
+            .user_program(program)
+            .and_then(attach)
+            .map_err(|error| support::explain(self.probe, self.need, &error))?;
+        Ok(Attachment { program, link })
+    }
+
+    /// Attaches a program to this process where it never comes again, its entry, and takes it off:
+    /// whether that is permitted.
+    pub(super) fn try_own_code(&mut self, program: &'static str) -> Result<(), CaptureError> {
+        let (file, entry) = own_entry().map_err(|error| CaptureError::Probe {
+            probe: self.probe,
+            reason: format!("the own executable cannot be read: {error}"),
+        })?;
+        let attachment = self.probe_user(program, file, entry, std::process::id())?;
+        self.detach(attachment);
+        Ok(())
+    }
+
+    /// Programs of this object as sessions: see [`session`].
+    ///
+    /// # Errors
+    /// When the kernel has none.
+    pub(super) fn sessions(&self, object: &[u8]) -> io::Result<Linked> {
+        Linked::new(object, &self.maps)
+    }
+
+    /// Takes a program off the code it was attached to.
+    pub(super) fn detach(&mut self, attachment: Attachment) {
+        if let Ok(program) = self.user_program(attachment.program) {
+            // The kernel has done it already when the process has ended.
+            let _ = program.detach(attachment.link);
+        }
+    }
+
+    fn user_program(&mut self, name: &str) -> Result<&mut UProbe, ProgramError> {
+        self.ebpf.program_mut(name).expect("a program of this object").try_into()
+    }
+
+    /// A table of this object.
+    pub(super) fn table<K: aya::Pod, V: aya::Pod>(
+        &mut self,
+        name: &str,
+    ) -> HashMap<&mut MapData, K, V> {
+        let map = self.ebpf.map_mut(name).expect("a map of this object");
+        HashMap::try_from(map).expect("a hash map with these sizes")
+    }
+
+    /// An array of this object.
+    pub(super) fn array<V: aya::Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        let map = self.ebpf.map_mut(name).expect("a map of this object");
+        Array::try_from(map).expect("an array of this size")
+    }
+
+    /// What a failed change of a map means.
+    pub(super) fn explain(&self, error: &(dyn std::error::Error + 'static)) -> CaptureError {
+        support::explain(self.probe, self.need, error)
+    }
+
+    /// Waits for records, at most so long, and hands over all that are there.
+    pub(super) fn read(&mut self, timeout: Duration, mut take: impl FnMut(&[u8])) {
+        // Nobody is woken up for a record, which would cost whoever has just told it.
+        let (begun, pause) = (Instant::now(), (timeout / 10).min(PAUSE_MAX));
+        loop {
+            let mut is_empty = true;
+            while let Some(record) = self.records.next() {
+                is_empty = false;
+                take(&record);
+            }
+            if !is_empty || begun.elapsed() >= timeout {
+                return;
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    /// Entries of a table. A walk that meets an entry as it goes begins again; then it ends after all
+    /// there can be.
+    pub(super) fn entries<K: aya::Pod, V: aya::Pod>(
+        &mut self,
+        name: &str,
+        entries_max: usize,
+    ) -> Vec<(K, V)> {
+        self.table::<K, V>(name).iter().filter_map(Result::ok).take(2 * entries_max).collect()
+    }
+
+    /// What its programs cost since they are measured.
+    pub(super) fn cost(&self) -> ProbeCost {
+        let programs = self.ebpf.programs().filter_map(|(_, program)| program.info().ok());
+        programs.fold(ProbeCost::default(), |cost, info| ProbeCost {
+            runs: cost.runs + info.run_count(),
+            ran: cost.ran + info.run_time(),
+        })
+    }
+
+    /// What was told and what not.
+    pub(super) fn counts(&self) -> ProbeCounts {
+        let sum =
+            |index| self.counts.get(&index, 0).map_or(0, |of_cpus| of_cpus.iter().sum::<u64>());
+        ProbeCounts {
+            seen: sum(COUNT_SEEN),
+            dropped: sum(COUNT_DROPPED),
+            table_full: sum(COUNT_MAP_FULL),
+            without_stack: sum(COUNT_NO_STACK),
+        }
+    }
+}
+
+/// The descriptor of a map of the kinds that our objects have.
+fn descriptor(map: &Map) -> Option<RawFd> {
+    let (Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data)) = map
+    else {
+        return None;
+    };
+    Some(data.fd().as_fd().as_raw_fd())
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
+//
+// Births and deaths of the objects that Go's own heap sampler takes, in any number of processes.
+//
+// Both probes lie behind the check for stack space, on `push %rbp` of the prologue, where the
+// arguments still are in their registers.
+#include "common.h"
+
+struct place {
+	u64 address;
+	u64 tgid;
+};
+
+struct birth {
+	u64 nanos;
+	u64 bytes;
+};
+
+// Objects that were told and live: the truth when records were dropped.
+struct {
+	MAP_TYPE(MAP_HASH);
+	MAP_FLAGS(NO_PREALLOC);
+	MAP_ENTRIES(1 << 18);
+	struct place *key;
+	struct birth *value;
+} live SEC(".maps");
+
+SCRATCH(allocs, alloc_record);
+
+// func profilealloc(mp *m, x unsafe.Pointer, size uintptr)
+SEC("uprobe")
+int go_alloc(struct pt_regs *ctx)
+{
+	count(COUNT_SEEN);
+	struct alloc_record *record = scratch(&allocs);
+	if (!record)
+		return 0;
+	u64 id = current_pid_tgid();
+	record->kind = KIND_ALLOC;
+	record->tgid = id >> 32;
+	record->tid = id;
+	record->nanos = monotonic_nanos();
+	record->address = ctx->bx;
+	record->bytes = ctx->cx;
+	record->goroutine = ctx->r14;
+	record->caller = 0;
+	read_user(&record->caller, 8, (void *)ctx->sp);
+	struct place place = { record->address, record->tgid };
+	struct birth birth = { record->nanos, record->bytes };
+	if (map_update(&live, &place, &birth, ANY)) {
+		// Its end would never be told.
+		count(COUNT_MAP_FULL);
+		return 0;
+	}
+	long read = get_stack(ctx, record->stack, sizeof(record->stack), USER_STACK);
+	if (read < 0) {
+		count(COUNT_NO_STACK);
+		read = 0;
+	}
+	record->frames = read / 8;
+	u64 size = sizeof(*record) - sizeof(record->stack) + read;
+	tell(record, size > sizeof(*record) ? sizeof(*record) : size);
+	return 0;
+}
+
+// func freeSpecial(s *special, p unsafe.Pointer, size uintptr)
+SEC("uprobe")
+int go_free(struct pt_regs *ctx)
+{
+	struct place place = { ctx->bx, current_tgid() };
+	struct birth *birth = map_lookup(&live, &place);
+	// Of something else than a sample, or of one from before.
+	if (!birth)
+		return 0;
+	struct free_record record = {
+		.kind = KIND_FREE,
+		.tgid = place.tgid,
+		.nanos = monotonic_nanos(),
+		.address = place.address,
+		.bytes = birth->bytes,
+		.born_nanos = birth->nanos,
+	};
+	map_delete(&live, &place);
+	tell(&record, sizeof(record));
+	return 0;
+}

@@ -1,0 +1,3 @@
+module touching
+
+go 1.21
