@@ -39,6 +39,7 @@ GO_MODULES = $(filter-out crates/capture/tests/preempted fixtures/pprofgold, \
 GO_VERSIONS ?= 1.21.13 1.24.11 1.27.3
 
 test-rust:
+	PYTHONPATH=$(HOME)/.cache/memsight/python \
 	MEMSIGHT_GO_VERSIONS="$$(scripts/go-toolchain $(GO_VERSIONS))" $(CARGO) test --workspace --locked
 
 test-ui: release $(SHOP)
@@ -47,6 +48,8 @@ test-ui: release $(SHOP)
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/heap.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/runtime.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/trace.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
+	cd ui && REQUIRE_CHROMIUM=1 node e2e/watch.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
+	cd ui && REQUIRE_CHROMIUM=1 node e2e/probes.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP)) ../crates/capture/tests/climb
 
 # The same flags to memsight pprof, go tool pprof and google/pprof; the output must be equal,
 # also to google/pprof's golden files.
@@ -62,6 +65,8 @@ fuzz:
 
 bench: release $(SHOP)
 	bench/run $(MEMSIGHT) $(SHOP)
+	bench/probes/run $(MEMSIGHT)
+	bench/probes/native/run $(MEMSIGHT)
 
 release: ui
 	$(CARGO) build --release --locked --package memsight
@@ -78,9 +83,10 @@ $(SHOP): $(shell find examples/shop -type f)
 setup:
 	scripts/setup
 
-# A JDK and gdb, whose files tests read.
+# A JDK and gdb, whose files tests read; Prometheus and others, which they talk to.
 setup-tests: setup
 	scripts/setup tests
+	scripts/monitoring-peers >/dev/null
 
 clean:
 	rm -rf $(TARGET) ui/dist ui/node_modules

@@ -11,7 +11,8 @@ fuzz_target!(|text: &str| {
     procfs::smaps_rollup(text, &mut memory);
     procfs::stat(text, 100.0, &mut memory);
     let _ = (procfs::start_ticks(text), procfs::meminfo(text), procfs::pressure(text));
-    let _ = procfs::smaps(text);
+    procfs::vmstat(text, &mut procfs::meminfo(text));
+    let _ = (procfs::smaps(text), procfs::cgroup_identity(text));
     let _ = (procfs::maps(text), procfs::cgroup(text), procfs::cgroup_mounts(text));
     let _ = (procfs::limit(text), procfs::flat_field(text, "oom_kill"));
 });

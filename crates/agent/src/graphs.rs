@@ -6,17 +6,18 @@
 //! reading both, which the budget of rounds then makes up for.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use analyze::heap::Dominators;
 use analyze::heap::diff::Side;
 use analyze::heap::growth::{Growth, growth};
-use capture::snapshot::Options;
-use capture::{CaptureError, Image, LiveTarget, ScratchColumns, cpu_time};
-use decode::goheap::Keep;
+use capture::{Image, LiveTarget};
 use decode::heapfile::{self, Verify};
 use model::{CaptureId, CaptureKind, Diagnosis, TargetId, Timestamp};
-use store::{Store, StoreError};
+use store::Store;
+
+use crate::captures::Captures;
 
 /// Between the two graphs, at least: what a leak adds must show.
 const APART: Duration = Duration::from_secs(30);
@@ -35,91 +36,64 @@ pub(crate) enum Graphs {
     Done { growth: Growth, at: Instant },
 }
 
-/// What a step did.
-pub(crate) struct Step {
-    /// The graph that was stored.
-    pub(crate) stored: Option<CaptureId>,
-    /// What did not work.
-    pub(crate) warning: Option<String>,
-}
-
 impl Graphs {
-    /// Takes a graph where it is time for one, and adds what is known to the verdict.
+    /// Takes a graph where it is time for one, and adds what is known to the verdict. Returns
+    /// what did not work.
     pub(crate) fn step(
         &mut self,
-        store: &Store,
+        captures: &Captures,
+        stop: &AtomicBool,
         live: &LiveTarget,
         target: TargetId,
         diagnosis: &mut Diagnosis,
-    ) -> Step {
-        let mut step = Step { stored: None, warning: None };
+    ) -> Option<String> {
         if !analyze::diagnose::is_heap_leak(diagnosis) {
             *self = Graphs::None;
-            return step;
+            return None;
         }
+        let mut warning = None;
         match self {
             Graphs::First { taken, .. } if taken.elapsed() < APART => {}
             Graphs::Done { at, .. } if at.elapsed() < AGAIN => {}
             Graphs::None | Graphs::First { .. } | Graphs::Done { .. } => {
-                match self.advance(store, live, target) {
-                    Ok(id) => step.stored = Some(id),
-                    Err(text) => {
-                        step.warning = Some(format!("no snapshot of the heap: {text}"));
-                        *self = Graphs::Done { growth: Growth::default(), at: Instant::now() };
-                    }
+                // Another one is being taken: the next round will do.
+                let turn = captures.turns.take(Duration::ZERO, stop)?;
+                if let Err(text) = self.advance(captures, live, target) {
+                    warning = Some(format!("no snapshot of the heap: {text}"));
+                    *self = Graphs::Done { growth: Growth::default(), at: Instant::now() };
                 }
+                drop(turn);
             }
         }
         if let Graphs::Done { growth, .. } = self {
             analyze::diagnose::add_growth(diagnosis, growth);
         }
-        step
+        warning
     }
 
     fn advance(
         &mut self,
-        store: &Store,
+        captures: &Captures,
         live: &LiveTarget,
         target: TargetId,
-    ) -> Result<CaptureId, String> {
-        let (id, time) = take(store, live, target)?;
+    ) -> Result<(), String> {
+        let harmless = captures.refuse_harm(CaptureKind::Graph, live);
+        let taken = harmless.and_then(|()| captures.graph(target, "leak", live));
+        let taken = taken.map_err(|error| match error.next_step() {
+            Some(next) => format!("{error} ({next})"),
+            None => error.to_string(),
+        })?;
+        let (id, time) = (taken.id, taken.time);
         *self = match self {
             Graphs::First { id: first, time: before, .. } => {
                 let seconds = (time.0 - before.0) as f64 / 1000.0;
-                let growth = compare(store, *first, id, seconds)?;
+                let growth = compare(&captures.store, *first, id, seconds)?;
                 Graphs::Done { growth, at: Instant::now() }
             }
             _ => Graphs::First { id, time, taken: Instant::now() },
         };
-        Ok(id)
+        Ok(())
     }
-}
-
-/// Takes a graph and stores it.
-fn take(
-    store: &Store,
-    live: &LiveTarget,
-    target: TargetId,
-) -> Result<(CaptureId, Timestamp), String> {
-    let LiveTarget::Process(process) = live else {
-        return Err("only a process on this machine has a heap to take".to_owned());
-    };
-    let told = |error: CaptureError| match error.next_step() {
-        Some(next) => format!("{error} ({next})"),
-        None => error.to_string(),
-    };
-    let started = cpu_time();
-    let options = Options::default();
-    let columns = ScratchColumns::new(&options.scratch_dir);
-    let graph =
-        process.object_graph(&options, Keep::Nothing, &columns, &mut |_, _| {}).map_err(told)?;
-    let time = graph.source.time.unwrap_or_else(capture::now);
-    let failed = |error: StoreError| error.to_string();
-    let mut begun = store.begin_file(target, CaptureKind::Graph, time).map_err(failed)?;
-    heapfile::write(&graph, &mut begun).map_err(|error| error.to_string())?;
-    let cost = cpu_time().saturating_sub(started);
-    let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
-    Ok((store.put_file(begun, "leak", micros).map_err(failed)?.id, time))
 }
 
 fn compare(

@@ -1,33 +1,46 @@
 //! The evidence about one target that is kept in memory: bounded, older parts
-//! coarser.
+//! coarser, and of each part only what is judged.
+//!
+//! Hundreds of targets are watched at once: a full window of a small program takes some
+//! 60 KB, most of it what the program itself is like (its sites and goroutines).
 
-use analyze::diagnose::{Evidence, diagnose};
+use std::collections::{HashMap, HashSet};
+
+use analyze::diagnose::{Evidence, JUDGED_METRICS, diagnose};
 use analyze::growth::Series;
+use model::metrics::MetricSample;
 use model::{
-    Diagnosis, GoroutineSnapshot, Observation, Profile, Rss, RuntimeMetrics, Target, Timestamp,
+    Diagnosis, Frame, GoroutineGroup, GoroutineSnapshot, Observation, Profile, Rss, RuntimeMetrics,
+    Target, Timestamp,
 };
 
+use crate::levels::Levels;
+
 const HEAPS_MAX: usize = 120;
-const OBSERVATIONS_MAX: usize = 600;
 const GOROUTINES_MAX: usize = 40;
-const FIGURES_MAX: usize = 40;
+const ACCOUNTS_MAX: usize = 12;
+/// Groups that never had so many goroutines cannot have grown by what counts as growth.
+const GROUP_MIN: u64 = 10;
 
 /// Evidence so far.
 #[derive(Debug, Default)]
 pub struct Window {
-    observations: Vec<Observation>,
+    levels: Levels,
+    /// The last observation, whole.
+    latest: Option<Observation>,
     heaps: Series,
-    goroutines: Vec<(Timestamp, GoroutineSnapshot)>,
+    goroutines: Goroutines,
     accounts: Vec<Rss>,
+    /// The first and the last, because they are counters, and of them what is judged.
     metrics: Vec<(Timestamp, RuntimeMetrics)>,
     warnings: Vec<String>,
 }
 
 impl Window {
     /// Adds level signals.
-    pub fn push_observation(&mut self, observation: Observation) {
-        self.observations.push(observation);
-        halve_older(&mut self.observations, OBSERVATIONS_MAX);
+    pub fn push_observation(&mut self, mut observation: Observation) {
+        self.levels.push(&mut observation);
+        self.latest = Some(observation);
     }
 
     /// Adds a heap profile.
@@ -37,25 +50,29 @@ impl Window {
     }
 
     /// Adds goroutines.
-    pub fn push_goroutines(&mut self, time: Timestamp, mut snapshot: GoroutineSnapshot) {
-        // The groups are what is judged; a program may have a million goroutines.
-        snapshot.goroutines = Vec::new();
-        self.goroutines.push((time, snapshot));
-        halve_older(&mut self.goroutines, GOROUTINES_MAX);
+    pub fn push_goroutines(&mut self, time: Timestamp, snapshot: GoroutineSnapshot) {
+        self.goroutines.push(time, snapshot);
     }
 
     /// Adds an account of the resident memory.
     pub fn push_rss(&mut self, mut rss: Rss) {
         // Of these there may be tens of thousands, and only the kinds are judged.
         rss.maps = Vec::new();
+        rss.classes.shrink_to_fit();
+        if let Some(before) = self.accounts.last_mut() {
+            // Where free slots are is told of the last account alone.
+            before.classes = Vec::new();
+        }
         self.accounts.push(rss);
-        halve_older(&mut self.accounts, FIGURES_MAX);
+        halve_older(&mut self.accounts, ACCOUNTS_MAX);
     }
 
     /// Adds the runtime's metrics.
-    pub fn push_metrics(&mut self, time: Timestamp, metrics: RuntimeMetrics) {
-        self.metrics.push((time, metrics));
-        halve_older(&mut self.metrics, FIGURES_MAX);
+    pub fn push_metrics(&mut self, time: Timestamp, metrics: &RuntimeMetrics) {
+        let is_judged = |sample: &&MetricSample| JUDGED_METRICS.contains(&sample.metric.name);
+        let samples = metrics.samples.iter().filter(is_judged).cloned().collect();
+        self.metrics.truncate(1);
+        self.metrics.push((time, RuntimeMetrics { samples, ..RuntimeMetrics::default() }));
     }
 
     /// Notes what could not be read; says whether that is news.
@@ -74,10 +91,15 @@ impl Window {
 
     /// The verdict on what is known.
     pub fn diagnose(&self, target: &Target) -> Diagnosis {
-        let goroutines: Vec<_> = self.goroutines.iter().map(|(time, g)| (*time, g)).collect();
+        let snapshots = self.goroutines.snapshots();
+        let goroutines: Vec<_> = snapshots.iter().map(|(time, g)| (*time, g)).collect();
+        let mut observations = self.levels.observations();
+        if let (Some(last), Some(latest)) = (observations.last_mut(), &self.latest) {
+            last.clone_from(latest);
+        }
         diagnose(&Evidence {
             target: target.clone(),
-            observations: &self.observations,
+            observations: &observations,
             heaps: &self.heaps,
             goroutines: &goroutines,
             accounts: &self.accounts,
@@ -88,8 +110,109 @@ impl Window {
     }
 }
 
+/// How many goroutines each group had over time. What a group is, is kept once.
+#[derive(Debug, Default)]
+struct Goroutines {
+    groups: Vec<Group>,
+    index: HashMap<Group, u32>,
+    counts: Vec<(Timestamp, Vec<Count>)>,
+}
+
+/// What makes goroutines alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Group {
+    stack: std::sync::Arc<[Frame]>,
+    created_by: Option<Frame>,
+    state: &'static str,
+    wait_reason: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    group: u32,
+    count: u64,
+    stack_bytes: u64,
+    wait_seconds_max: Option<f64>,
+}
+
+impl Goroutines {
+    fn push(&mut self, time: Timestamp, mut snapshot: GoroutineSnapshot) {
+        let mut counts = Vec::new();
+        for group in snapshot.groups.into_iter().filter(|group| !group.is_system) {
+            let stack = snapshot.stacks.get_mut(group.stack);
+            let stack = stack.map(|stack| stack.clone().into()).unwrap_or_default();
+            let GoroutineGroup { created_by, state, wait_reason, .. } = group;
+            let group_id = self.enter(Group { stack, created_by, state, wait_reason });
+            let GoroutineGroup { count, stack_bytes, wait_seconds_max, .. } = group;
+            counts.push(Count { group: group_id, count, stack_bytes, wait_seconds_max });
+        }
+        counts.shrink_to_fit();
+        self.counts.push((time, counts));
+        if self.counts.len() > GOROUTINES_MAX {
+            halve_older(&mut self.counts, GOROUTINES_MAX);
+            self.forget_unused();
+        }
+    }
+
+    fn enter(&mut self, group: Group) -> u32 {
+        if let Some(id) = self.index.get(&group) {
+            return *id;
+        }
+        let id = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        self.groups.push(group.clone());
+        self.index.insert(group, id);
+        id
+    }
+
+    /// Forgets the groups that no snapshot has any more.
+    fn forget_unused(&mut self) {
+        let used: HashSet<u32> =
+            self.counts.iter().flat_map(|(_, counts)| counts).map(|count| count.group).collect();
+        if used.len() == self.groups.len() {
+            return;
+        }
+        let old = std::mem::take(&mut self.groups);
+        self.index.clear();
+        let mut new_ids = HashMap::new();
+        for (id, group) in (0..).zip(old) {
+            if used.contains(&id) {
+                new_ids.insert(id, self.enter(group));
+            }
+        }
+        for count in self.counts.iter_mut().flat_map(|(_, counts)| counts) {
+            count.group = new_ids.get(&count.group).copied().unwrap_or(count.group);
+        }
+    }
+
+    /// The snapshots, with the groups that may have grown.
+    fn snapshots(&self) -> Vec<(Timestamp, GoroutineSnapshot)> {
+        let counts = self.counts.iter().flat_map(|(_, counts)| counts);
+        let large: HashSet<u32> =
+            counts.filter(|count| count.count >= GROUP_MIN).map(|count| count.group).collect();
+        let snapshot = |(time, counts): &(Timestamp, Vec<Count>)| {
+            let mut snapshot = GoroutineSnapshot::default();
+            for count in counts.iter().filter(|count| large.contains(&count.group)) {
+                let Some(group) = self.groups.get(count.group as usize) else { continue };
+                snapshot.groups.push(GoroutineGroup {
+                    count: count.count,
+                    state: group.state,
+                    wait_reason: group.wait_reason.clone(),
+                    wait_seconds_max: count.wait_seconds_max,
+                    stack_bytes: count.stack_bytes,
+                    stack: snapshot.stacks.len(),
+                    created_by: group.created_by.clone(),
+                    is_system: false,
+                });
+                snapshot.stacks.push(group.stack.to_vec());
+            }
+            (*time, snapshot)
+        };
+        self.counts.iter().map(snapshot).collect()
+    }
+}
+
 /// Forgets every other item of the older half when there are too many.
-fn halve_older<T>(items: &mut Vec<T>, max: usize) {
+pub(crate) fn halve_older<T>(items: &mut Vec<T>, max: usize) {
     if items.len() <= max {
         return;
     }
@@ -103,7 +226,12 @@ fn halve_older<T>(items: &mut Vec<T>, max: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::halve_older;
+    use analyze::diagnose::{Evidence, diagnose};
+    use model::metrics::{Histogram, MetricValue};
+    use model::rss::{RssBytes, RssClass, RssKind, RssMap};
+    use model::{TargetSpec, Timestamp};
+
+    use super::*;
 
     #[test]
     fn the_older_half_gets_coarser() {
@@ -112,5 +240,134 @@ mod tests {
         assert_eq!(items, [0, 2, 4, 5, 6, 7, 8]);
         halve_older(&mut items, 8);
         assert_eq!(items.len(), 7);
+    }
+
+    fn observation(step: u64) -> Observation {
+        let mut observation =
+            Observation { time: Timestamp(step as i64 * 10_000), ..Observation::default() };
+        let mib = |amount: u64| Some(amount << 20);
+        observation.process.rss_bytes = mib(100 + step * 3);
+        observation.cgroup.limit_bytes = mib(1000);
+        observation.cgroup.usage_bytes = mib(120 + step * 3);
+        observation.cgroup.file_bytes = mib(step % 4);
+        observation.host.total_bytes = mib(8000);
+        let runtime = &mut observation.runtime;
+        runtime.heap_live_bytes = mib(40 + step * 2);
+        runtime.heap_in_use_bytes = mib(60 + step * 2);
+        runtime.heap_idle_bytes = mib(10);
+        runtime.heap_released_bytes = (!step.is_multiple_of(3)).then_some(4 << 20);
+        runtime.heap_alloc_bytes = mib(50 + step * 2);
+        runtime.stacks_bytes = mib(2 + step);
+        runtime.sys_bytes = mib(90 + step * 3);
+        runtime.gc_cycles = Some(step);
+        runtime.gogc_percent = Some(100);
+        observation
+    }
+
+    /// Free slots of a class, more and more.
+    fn account(time: Timestamp, step: u64) -> Rss {
+        let (mut rss, free_bytes) = (Rss { time, has_runtime: true, ..Rss::default() }, step << 20);
+        let bytes = RssBytes { bytes: free_bytes, huge_bytes: 0 };
+        rss.tally.add(RssKind::HeapFree, bytes);
+        rss.tally.add(RssKind::MallocArena, bytes);
+        rss.classes = vec![RssClass { slot_bytes: Some(48), free_bytes, ..RssClass::default() }];
+        rss.maps = vec![RssMap::default()];
+        rss
+    }
+
+    fn frame(function: &str) -> Frame {
+        Frame { function: function.to_owned(), file: "main.go".to_owned(), line: 7 }
+    }
+
+    /// A group that leaks, one of many that does not, and one that is alone.
+    fn goroutines(step: u64) -> GoroutineSnapshot {
+        let group = |count, stack, wait_reason: &str| GoroutineGroup {
+            count,
+            state: "waiting",
+            wait_reason: wait_reason.to_owned(),
+            wait_seconds_max: Some(step as f64 * 10.0),
+            stack_bytes: count * 2048,
+            stack,
+            created_by: Some(frame("main.main")),
+            is_system: stack == 3,
+        };
+        let stacks = ["main.send", "main.work", "main.serve", "runtime.bgsweep"]
+            .map(|name| vec![frame(name)]);
+        GoroutineSnapshot {
+            stacks: stacks.to_vec(),
+            groups: vec![
+                group(5 + step * 20, 0, "chan send"),
+                group(50, 1, "select"),
+                group(1, 2, "IO wait"),
+                group(100 + step, 3, "GC sweep wait"),
+            ],
+            ..GoroutineSnapshot::default()
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_changes_no_verdict() {
+        let labels = [("module".to_owned(), "main".to_owned())].into();
+        let target =
+            Target { name: "shop".to_owned(), spec: TargetSpec::Pid(7), pid: Some(7), labels };
+        let mut window = Window::default();
+        let (mut observations, mut snapshots, mut metrics) = (Vec::new(), Vec::new(), Vec::new());
+        let mut accounts = Vec::new();
+        for step in 0..GOROUTINES_MAX as u64 {
+            let (observation, snapshot) = (observation(step), goroutines(step));
+            let time = observation.time;
+            let mut figures = RuntimeMetrics::default();
+            for name in ["gc/total", "gc/mark/assist", "idle", "total"] {
+                let seconds = step as f64 * name.len() as f64;
+                figures.push_float(&format!("/cpu/classes/{name}:cpu-seconds"), seconds);
+            }
+            figures.push_unsigned("/gc/cycles/total:gc-cycles", step);
+            figures.push_unsigned("/gc/heap/live:bytes", step);
+            let bounds = [0.0, 1e-6, 1e-3, f64::INFINITY].into();
+            let pauses = Histogram { bounds, counts: vec![step, 90 * step, 2 * step] };
+            let pauses = MetricValue::Histogram(pauses);
+            figures.push("/sched/pauses/total/gc:seconds", pauses);
+            window.push_observation(observation.clone());
+            window.push_goroutines(time, snapshot.clone());
+            window.push_metrics(time, &figures);
+            if step.is_multiple_of(10) {
+                let rss = account(time, step);
+                window.push_rss(rss.clone());
+                accounts.push(rss);
+            }
+            observations.push(observation);
+            snapshots.push((time, snapshot));
+            metrics.push((time, figures));
+        }
+        let goroutines: Vec<_> = snapshots.iter().map(|(time, g)| (*time, g)).collect();
+        let whole = diagnose(&Evidence {
+            target: target.clone(),
+            observations: &observations,
+            heaps: &Series::default(),
+            goroutines: &goroutines,
+            accounts: &accounts,
+            metrics: &metrics,
+            process_start: None,
+            warnings: Vec::new(),
+        });
+        assert!(whole.findings.len() > 1, "{whole:?}");
+        assert_eq!(window.diagnose(&target), whole);
+    }
+
+    #[test]
+    fn groups_that_come_and_go_are_forgotten() {
+        let mut goroutines = Goroutines::default();
+        for step in 0..1000_u64 {
+            let group = GoroutineGroup { count: 20, ..GoroutineGroup::default() };
+            let snapshot = GoroutineSnapshot {
+                stacks: vec![vec![frame(&format!("main.f{step}"))]],
+                groups: vec![group],
+                ..GoroutineSnapshot::default()
+            };
+            goroutines.push(Timestamp(step as i64), snapshot);
+        }
+        assert!(goroutines.groups.len() <= GOROUTINES_MAX + 1, "{}", goroutines.groups.len());
+        let (_, last) = goroutines.snapshots().pop().unwrap();
+        assert_eq!(last.stacks[0][0].function, "main.f999");
     }
 }

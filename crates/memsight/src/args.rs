@@ -1,17 +1,21 @@
 //! The command line, as clap types. Nothing here does work.
 
+pub(crate) mod agent;
 pub(crate) mod gctrace;
 pub(crate) mod heap;
 pub(crate) mod lifetimes;
 pub(crate) mod metrics;
+pub(crate) mod probe;
 pub(crate) mod record;
 pub(crate) mod rss;
+pub(crate) mod rules;
 pub(crate) mod trace;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::units::parse_bytes;
 
 /// Finds out why a running Go program's memory grows, from outside.
 #[derive(Debug, Parser)]
@@ -102,6 +106,23 @@ pub(crate) enum Command {
     /// Sums up garbage collection from GODEBUG=gctrace=1 lines, of a log or a program it runs.
     #[command(after_help = gctrace::EXAMPLES)]
     Gctrace(gctrace::GctraceArgs),
+    /// What only the kernel sees: objects and processes as they come and go, OOM kills.
+    #[command(after_help = probe::EXAMPLES)]
+    Probe {
+        /// Which probe.
+        #[command(subcommand)]
+        command: probe::ProbeCommand,
+    },
+    /// Watches as a configuration file says: captures, rules, alerts, Prometheus.
+    #[command(after_help = agent::EXAMPLES)]
+    Agent(agent::AgentArgs),
+    /// Rules of the watch, and what Prometheus and Grafana need to know.
+    #[command(after_help = rules::EXAMPLES)]
+    Rules {
+        /// What to do.
+        #[command(subcommand)]
+        command: rules::RulesCommand,
+    },
     /// Watches targets, keeps what it captures, and serves the pages.
     Serve(ServeArgs),
     /// Says what works on this machine and what is missing for the rest.
@@ -117,8 +138,12 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page (troff).
-    Man,
+    /// Prints the manual page (troff), or writes one for every command into a folder.
+    Man {
+        /// The folder; it is created.
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Arguments of `ps`.
@@ -355,6 +380,9 @@ pub(crate) struct RuntimeArgs {
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
+    /// Takes targets and settings from this file (memsight agent --help); flags come on top.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Watches this process (repeatable).
     #[arg(long, value_name = "PID")]
     pub pid: Vec<u32>,
@@ -367,24 +395,24 @@ pub(crate) struct ServeArgs {
     /// Watches every Go process that can be read, also ones that start later.
     #[arg(long)]
     pub all_go: bool,
-    /// Where captures are kept.
-    #[arg(long, value_name = "DIR", default_value = "memsight-store")]
-    pub store: PathBuf,
-    /// Address to listen on.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7171")]
-    pub listen: String,
+    /// Where captures are kept [default: memsight-store].
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:7171].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
     /// Token that clients must present; required when not bound to loopback.
     #[arg(long, value_name = "TOKEN", env = "MEMSIGHT_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// How often profiles are taken of each target.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
-    pub every: Duration,
-    /// Drops captures older than this.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
-    pub keep: Duration,
-    /// Keeps the store below this size.
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "2GiB")]
-    pub keep_bytes: u64,
+    /// How often profiles are taken of each target [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub every: Option<Duration>,
+    /// Drops captures older than this [default: 7d].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub keep: Option<Duration>,
+    /// Keeps the store below this size [default: 2GiB].
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub keep_bytes: Option<u64>,
     /// Opens a damaged catalog by setting it aside and rebuilding it from the captures.
     #[arg(long)]
     pub repair: bool,
@@ -396,6 +424,10 @@ pub(crate) struct ServeArgs {
     /// a little of its speed meanwhile.
     #[arg(long)]
     pub allow_traces: bool,
+    /// Lets clients have a target looked at for some seconds by a probe in the kernel, which takes
+    /// some of its speed.
+    #[arg(long)]
+    pub allow_probes: bool,
     /// Takes two snapshots of a target whose heap seems to leak, and names what keeps alive
     /// what is added.
     #[arg(long)]
@@ -447,55 +479,17 @@ pub(crate) struct DemoArgs {
 }
 
 /// Parses `90s`, `1m30s`, `500ms`, `2h`, `7d`; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    const EXPECTED: &str = "expected a duration such as 60s, 1m30s, 2h or 7d";
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = model::units::parse_typed_duration(text)?;
+    if duration < Duration::from_millis(1) {
+        return Err("must be at least 1ms".to_owned());
     }
-    let mut rest = text;
-    let mut millis = 0_f64;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, tail) = tail.split_at(letters);
-        let scale = match unit {
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" => 60e3,
-            "h" => 3600e3,
-            "d" => 86_400e3,
-            _ => return Err(EXPECTED.to_owned()),
-        };
-        millis += number.parse::<f64>().map_err(|_| EXPECTED.to_owned())? * scale;
-        rest = tail;
-    }
-    if !(1.0..=1e14).contains(&millis) {
-        return Err(EXPECTED.to_owned());
-    }
-    Ok(Duration::from_millis(millis as u64))
-}
-
-/// Parses `500MB`, `2GiB`, `1073741824`; k, M, G, T are binary either way.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err("expected a size such as 500MiB or 2GiB".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "expected a size such as 500MiB or 2GiB")?;
-    number.checked_mul(1 << shift).ok_or_else(|| "that size does not fit in 64 bits".to_owned())
+    Ok(duration)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, parse_bytes, parse_duration};
+    use super::{Cli, parse_duration};
     use clap::CommandFactory;
 
     #[test]
@@ -504,19 +498,17 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_sizes_parse() {
+    fn durations_parse() {
         let seconds = |text: &str| parse_duration(text).map(|d| d.as_secs_f64()).ok();
         assert_eq!(seconds("60s"), Some(60.0));
         assert_eq!(seconds("1m30s"), Some(90.0));
         assert_eq!(seconds("250ms"), Some(0.25));
         assert_eq!(seconds("7d"), Some(604_800.0));
         assert_eq!(seconds("5"), Some(5.0));
-        for bad in ["", "s", "5x", "-1s", "1.2.3s", "0s"] {
+        assert_eq!(seconds("1.5h"), Some(5400.0));
+        assert_eq!(seconds("30s1m"), Some(90.0));
+        for bad in ["", "s", "5x", "-1s", "1.2.3s", "0s", "0", "1m 5", "1m5"] {
             assert_eq!(seconds(bad), None, "{bad:?}");
         }
-        assert_eq!(parse_bytes("2GiB"), Ok(2 << 30));
-        assert_eq!(parse_bytes("500MB"), Ok(500 << 20));
-        assert_eq!(parse_bytes("12"), Ok(12));
-        assert!(parse_bytes("99999999999G").is_err());
     }
 }

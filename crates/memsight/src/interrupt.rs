@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM as a flag, for commands that have something to finish.
+//! Signals as flags, for commands that have something to finish.
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,35 @@ pub(crate) fn flag(runtime: &Runtime) -> io::Result<Arc<AtomicBool>> {
             _ = terminate.recv() => {}
         }
         set.store(true, Ordering::Relaxed);
+    });
+    Ok(flag)
+}
+
+/// A flag that each SIGHUP sets; who acts on it takes it back.
+///
+/// # Errors
+/// When the signal cannot be handled.
+pub(crate) fn hangup(runtime: &Runtime) -> io::Result<Arc<AtomicBool>> {
+    each(runtime, SignalKind::hangup())
+}
+
+/// The same for SIGUSR1.
+///
+/// # Errors
+/// When the signal cannot be handled.
+pub(crate) fn user(runtime: &Runtime) -> io::Result<Arc<AtomicBool>> {
+    each(runtime, SignalKind::user_defined1())
+}
+
+fn each(runtime: &Runtime, kind: SignalKind) -> io::Result<Arc<AtomicBool>> {
+    let _entered = runtime.enter();
+    let mut signals = signal(kind)?;
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    runtime.spawn(async move {
+        while signals.recv().await.is_some() {
+            set.store(true, Ordering::Relaxed);
+        }
     });
     Ok(flag)
 }

@@ -7,10 +7,13 @@ mod failure;
 mod files;
 mod heaps;
 mod interrupt;
+mod log;
 mod pprof;
+mod probes;
 mod sampling;
 mod service;
 mod sources;
+mod supervisor;
 mod switch;
 mod terminal;
 mod traces;
@@ -61,11 +64,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Metrics(args) => commands::metrics::run(&args, paint),
         Command::Rss(args) => commands::rss::run(&args, paint),
         Command::Gctrace(args) => commands::gctrace::run(&args, paint),
+        Command::Probe { command } => commands::probe::run(&command, paint),
+        Command::Agent(args) => commands::agent::run(&args, paint),
+        Command::Rules { command } => commands::rules::run(&command),
         Command::Serve(args) => commands::serve::run(&args, paint),
         Command::Doctor(args) => commands::doctor::run(&args, paint),
         Command::Demo(args) => commands::demo::run(&args, paint),
         Command::RestoreWord(args) => switch::restore(&args),
         Command::Completions { shell } => commands::completions(shell),
-        Command::Man => commands::man(),
+        Command::Man { output } => commands::man(output.as_deref()),
     }
 }

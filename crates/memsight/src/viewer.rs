@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use agent::config::Config;
 use anyhow::Context;
 use model::{Target, TargetId, TargetSpec};
 
 use crate::failure::Failure;
 use crate::pprof::browser;
-use crate::service::{Options, Service};
+use crate::service::Service;
 
 /// Longer than anybody looks at a file.
 const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -28,15 +29,11 @@ impl Viewer {
     /// Starts a server with an empty store.
     pub(crate) fn start(listen: &str) -> Result<Viewer, Failure> {
         let dir = TemporaryStore::create().context("cannot create a folder for the server")?;
-        let service = Service::start(&Options {
-            store: &dir.0,
-            store_options: store::Options { repair: false, keep: KEEP, keep_bytes: u64::MAX >> 1 },
-            listen,
-            token: None,
-            watch: agent::Config { targets: Vec::new(), all_go: false, every: KEEP, graphs: false },
-            may_take_heaps: false,
-            may_take_traces: false,
-        })?;
+        let mut config = Config::default();
+        config.store.path.clone_from(&dir.0);
+        (config.store.keep, config.store.keep_bytes) = (KEEP, u64::MAX >> 1);
+        listen.clone_into(&mut config.web.listen);
+        let service = Service::start(&config, false)?;
         Ok(Viewer { service, _dir: dir })
     }
 

@@ -1,14 +1,19 @@
 //! The routes. `openapi.json` describes them; a test compares the two.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::{Server, access, events, figures, heap, listings, pages, profiles, targets, trace};
+use crate::{
+    Server, access, events, figures, heap, listings, pages, probes, profiles, prometheus, targets,
+    trace, watch,
+};
 
 /// Path and handlers of every route of the API.
 macro_rules! routes {
@@ -65,16 +70,47 @@ routes! {
     "/captures/{id}/trace/timeline" => get(trace::timeline),
     "/captures/{id}/trace/goroutines" => get(trace::goroutines),
     "/traces" => get(trace::list).post(trace::upload),
+    "/probes" => get(probes::list),
+    "/targets/{id}/probes/{kind}" => post(probes::take),
+    "/rules" => get(watch::prometheus_rules),
+    "/alerts" => get(watch::prometheus_alerts),
+    "/watch/rules" => get(watch::rules),
+    "/watch/rules/{name}/call" => post(watch::call),
+    "/watch/history" => get(watch::history),
+    "/watch/replay" => get(watch::replay),
+    "/watch/notifications" => get(watch::notifications),
+    "/watch/destinations" => get(watch::destinations),
     "/events" => get(events::stream),
+    "/events/log" => get(events::list),
     "/openapi.json" => get(openapi),
+    "/query" => get(prometheus::instant).post(prometheus::instant),
+    "/query_range" => get(prometheus::range).post(prometheus::range),
+    "/labels" => get(prometheus::labels).post(prometheus::labels),
+    "/label/{name}/values" => get(prometheus::label_values),
+    "/series" => get(prometheus::list_series).post(prometheus::list_series),
+    "/metadata" => get(prometheus::metadata),
+    "/status/buildinfo" => get(prometheus::build_info),
 }
 
 pub(crate) fn router(server: Server) -> Router {
     Router::new()
         .nest("/api/v1", api().fallback(pages::no_such_path))
+        .route("/metrics", get(prometheus::exposition))
+        .route("/federate", get(prometheus::federate))
         .fallback(pages::serve)
         .layer(middleware::from_fn_with_state(server.clone(), access::check))
+        // Who asks whether we live has no token, and may call us by any name.
+        .route("/-/healthy", get(|| async { "memsight is healthy\n" }))
+        .route("/-/ready", get(ready))
         .with_state(server)
+}
+
+/// 200 once the watch has looked for targets, 503 before.
+async fn ready(State(server): State<Server>) -> (StatusCode, &'static str) {
+    match server.ready.load(Ordering::Relaxed) {
+        true => (StatusCode::OK, "memsight is ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "memsight starts\n"),
+    }
 }
 
 /// Runs work that reads files or computes off the async threads.
@@ -116,6 +152,7 @@ mod tests {
             serde_json::from_str(include_str!("openapi.json")).unwrap();
         let mut described: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
         let mut routes: Vec<String> = PATHS.iter().map(|path| format!("/api/v1{path}")).collect();
+        routes.extend(["/metrics", "/federate"].map(str::to_owned));
         described.sort();
         routes.sort();
         assert_eq!(described, routes.iter().collect::<Vec<_>>());

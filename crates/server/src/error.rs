@@ -57,7 +57,11 @@ impl ApiError {
     pub(crate) fn other_kind(capture: &Capture) -> ApiError {
         let id = capture.id.0;
         let next = match capture.kind {
-            CaptureKind::Heap | CaptureKind::Goroutine => "its page is /capture/ID",
+            CaptureKind::Heap
+            | CaptureKind::Goroutine
+            | CaptureKind::GoroutineLeak
+            | CaptureKind::Alloc
+            | CaptureKind::Native => "its page is /capture/ID",
             CaptureKind::Graph => "its answers are below heap/, its page is /heap/ID",
             CaptureKind::Trace => "its answers are below trace/, its page is /trace/ID",
             CaptureKind::Runtime => "its answer is /captures/ID/runtime",

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{HeapGraph, TargetSpec};
+use model::{CaptureKind, HeapGraph, TargetSpec};
 
 /// Opens files of heaps and takes heaps of programs.
 pub trait HeapFiles: Send + Sync {
@@ -52,7 +52,21 @@ pub trait TraceFiles: Send + Sync {
     ) -> Result<(), FilesError>;
 }
 
-/// Why there is no graph or no trace.
+/// Probes running programs.
+pub trait ProbeRuns: Send + Sync {
+    /// What a probe sees in this time, as a profile, and the CPU time that it cost.
+    ///
+    /// # Errors
+    /// When the program cannot be probed.
+    fn run(
+        &self,
+        kind: CaptureKind,
+        target: &TargetSpec,
+        length: Duration,
+    ) -> Result<(Vec<u8>, Duration), FilesError>;
+}
+
+/// Why there is no graph, no trace or no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FilesError {

@@ -6,20 +6,21 @@ use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
+use agent::Event;
 use axum::Json;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::{Bytes, Capture, CaptureId, CaptureKind, Target, TargetId, TargetSpec, Timestamp};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio_stream::StreamExt;
 
+use crate::Server;
 use crate::api::blocking;
 use crate::error::ApiError;
 use crate::targets::capture_value;
-use crate::{Notice, Server};
 
 /// Captures of one target that are listed.
 const LISTED: usize = 500;
@@ -39,22 +40,50 @@ impl Upload {
     }
 }
 
+/// For how long something is to be taken.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Taking {
+    seconds: Option<u64>,
+}
+
+impl Taking {
+    /// What was asked for, or what is usual.
+    pub(crate) fn seconds(self, usual: u64, most: u64) -> Result<u64, ApiError> {
+        let seconds = self.seconds.unwrap_or(usual);
+        if (1..=most).contains(&seconds) {
+            return Ok(seconds);
+        }
+        Err(ApiError::bad(format!("seconds={seconds} is out of range"), format!("1 to {most}")))
+    }
+}
+
 /// Captures of a kind of all targets, newest first.
 pub(crate) async fn list(server: Server, kind: CaptureKind) -> Result<Json<Value>, ApiError> {
     blocking(move || {
-        let mut rows = Vec::new();
-        for target in server.store.targets()? {
-            for capture in &server.store.captures(target.id, Some(kind), LISTED)? {
-                let mut row = capture_value(capture);
-                row["target"] = target.id.0.into();
-                row["name"] = target.target.name.as_str().into();
-                rows.push((capture.time, row));
-            }
-        }
-        rows.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        let rows = listed(&server, &[kind])?;
         Ok(Json(rows.into_iter().map(|(_, row)| row).collect()))
     })
     .await
+}
+
+/// Captures of these kinds of all targets, newest first, each with what is said of it.
+pub(crate) fn listed(
+    server: &Server,
+    kinds: &[CaptureKind],
+) -> Result<Vec<(Capture, Value)>, ApiError> {
+    let mut rows = Vec::new();
+    for target in server.store.targets()? {
+        for kind in kinds {
+            for capture in server.store.captures(target.id, Some(*kind), LISTED)? {
+                let mut row = capture_value(&capture);
+                row["target"] = target.id.0.into();
+                row["name"] = target.target.name.as_str().into();
+                rows.push((capture, row));
+            }
+        }
+    }
+    rows.sort_by_key(|(capture, _)| std::cmp::Reverse(capture.time));
+    Ok(rows)
 }
 
 /// A capture and its file, if it is a large one.
@@ -175,9 +204,7 @@ pub(crate) fn uploaded(server: &Server, name: &str) -> Result<TargetId, ApiError
 
 /// Tells of a new capture.
 pub(crate) fn created(server: &Server, capture: &Capture) -> Response {
-    let data = json!({ "target": capture.target.0, "capture": capture.id.0 });
-    // Nobody may be listening.
-    let _ = server.notices.send(Notice { kind: "capture", data });
+    server.bus.publish(Event::Captured { target: capture.target, capture: capture.id });
     let mut value = capture_value(capture);
     value["target"] = capture.target.0.into();
     (StatusCode::CREATED, Json(value)).into_response()

@@ -18,27 +18,34 @@ mod large;
 mod listings;
 mod packed;
 mod pages;
+mod probes;
 mod profiles;
+mod prometheus;
 mod recent;
 mod targets;
 mod trace;
 mod view;
+mod watch;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use agent::{Bus, View};
 use model::{Profile, Timestamp};
 use render::pprof::{Code, SourceFiles};
-use store::Store;
+use store::{Store, StoredEvent};
 use tokio::sync::broadcast;
 
 pub use error::{ApiError, ServeError};
-pub use events::Notice;
-pub use files::{FilesError, HeapFiles, TraceFiles};
+pub use files::{FilesError, HeapFiles, ProbeRuns, TraceFiles};
 pub use heap::Heaps;
+pub use probes::Probes;
+pub use prometheus::{Figures, Metrics};
 pub use recent::Recent;
 pub use trace::Traces;
+pub use watch::{replay_document, rfc3339};
 
 /// How often decoded profiles that nobody looks at are dropped.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -48,10 +55,14 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 pub struct Server {
     /// The store to read.
     pub store: Arc<Store>,
-    /// Where notices of the watch arrive.
-    pub notices: broadcast::Sender<Notice>,
+    /// Where what happens is told.
+    pub bus: Bus,
+    /// What happened, after it was stored.
+    pub notices: broadcast::Sender<Arc<StoredEvent>>,
     /// Token that clients must present; `None` on loopback only.
     pub token: Option<Arc<str>>,
+    /// The watch has begun.
+    pub ready: Arc<AtomicBool>,
     /// When the server started.
     pub started: Timestamp,
     /// What this process uses now: resident bytes and CPU seconds.
@@ -66,6 +77,12 @@ pub struct Server {
     pub heaps: Arc<Heaps>,
     /// Traces that were shown last, and how they are opened.
     pub traces: Arc<Traces>,
+    /// Probes of running programs.
+    pub probes: Arc<Probes>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// The agent at work; set once it is.
+    pub watch: Arc<OnceLock<View>>,
 }
 
 /// A bound port.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{CaptureKind, TargetId, Timestamp};
 
@@ -42,7 +43,11 @@ impl BlobName {
 /// How files of a kind end, so that other tools know them.
 fn suffix(kind: CaptureKind) -> &'static str {
     match kind {
-        CaptureKind::Heap | CaptureKind::Goroutine => ".pb.gz",
+        CaptureKind::Heap
+        | CaptureKind::Goroutine
+        | CaptureKind::GoroutineLeak
+        | CaptureKind::Alloc
+        | CaptureKind::Native => ".pb.gz",
         CaptureKind::Graph => ".heap",
         CaptureKind::Trace => ".trace",
         CaptureKind::Runtime | CaptureKind::Rss => ".json.gz",
@@ -52,8 +57,11 @@ fn suffix(kind: CaptureKind) -> &'static str {
 /// Writes `bytes` so that the file is there with all of them, or not at all, whatever
 /// happens to the machine.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Two that are equal may be written at once.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let parent = path.parent().unwrap_or(Path::new("."));
-    let temporary = path.with_extension("tmp");
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{number}.tmp"));
     let write = || -> io::Result<()> {
         fs::create_dir_all(parent)?;
         let mut file = File::create(&temporary)?;

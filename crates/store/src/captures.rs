@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use model::{Capture, CaptureId, CaptureKind, TargetId, Timestamp};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blobs::{self, BlobName, write_durably};
 use crate::catalog::Store;
@@ -31,7 +31,8 @@ pub struct NewCapture<'a> {
 const COLUMNS: &str = "id, target, kind, time, reason, bytes, cost, checksum";
 
 impl Store {
-    /// Stores a capture. When this returns, the capture is on disk.
+    /// Stores a capture. When this returns, the capture is on disk. What was read once and is
+    /// stored for several rules is one capture, under the reason of the first.
     ///
     /// # Errors
     /// When the disk is full or fails; then nothing is stored.
@@ -39,6 +40,9 @@ impl Store {
         let NewCapture { target, kind, time, .. } = *new;
         let checksum = crc32fast::hash(new.bytes);
         let blob = BlobName { target, time, kind, checksum };
+        if let Some(known) = same(&self.catalog(), &blob)? {
+            return Ok(known);
+        }
         let path = self.blob_path(&blob);
         write_durably(&path, new.bytes)?;
         let inserted = self.insert(&blob, new.reason, new.bytes.len() as u64, new.cost_micros);
@@ -58,9 +62,12 @@ impl Store {
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         let BlobName { target, time, kind, checksum } = *blob;
         let catalog = self.catalog();
+        if let Some(known) = same(&catalog, blob)? {
+            return Ok(known);
+        }
         let (size, cost) = (bytes.cast_signed(), cost_micros.cast_signed());
-        let row = params![target.0, kind.as_str(), time.0, reason, size, cost, checksum];
-        catalog.execute(sql, row)?;
+        let values = params![target.0, kind.as_str(), time.0, reason, size, cost, checksum];
+        catalog.execute(sql, values)?;
         let id = CaptureId(catalog.last_insert_rowid());
         let reason = reason.to_owned();
         Ok(Capture { id, target, kind, time, reason, bytes, cost_micros, checksum })
@@ -169,6 +176,17 @@ impl Store {
 fn blob_name(capture: &Capture) -> BlobName {
     let Capture { target, time, kind, checksum, .. } = *capture;
     BlobName { target, time, kind, checksum }
+}
+
+fn same(catalog: &Connection, blob: &BlobName) -> Result<Option<Capture>, StoreError> {
+    let BlobName { target, time, kind, checksum } = *blob;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM captures \
+         WHERE target = ?1 AND kind = ?2 AND time = ?3 AND checksum = ?4"
+    );
+    let mut statement = catalog.prepare_cached(&sql)?;
+    let values = params![target.0, kind.as_str(), time.0, checksum];
+    Ok(statement.query_row(values, row).optional()?)
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Capture> {

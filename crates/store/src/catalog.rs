@@ -11,9 +11,11 @@ use crate::blobs::{self, BlobName};
 use crate::error::StoreError;
 use crate::fields;
 use crate::lock::Lock;
+use crate::rules;
+use crate::triggers;
 
 /// How a store is opened and how long it keeps things.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Rebuilds a damaged catalog from the captures.
     pub repair: bool,
@@ -44,7 +46,8 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Store {
     pub(crate) dir: PathBuf,
-    pub(crate) options: Options,
+    /// How long captures are kept, and how many bytes of them.
+    keep: Mutex<(Duration, u64)>,
     connection: Mutex<Connection>,
     warnings: Vec<String>,
     _lock: Lock,
@@ -73,7 +76,8 @@ impl Store {
             result => result?,
         };
         let connection = Mutex::new(connection);
-        let mut store = Store { dir: dir.to_owned(), options, connection, warnings, _lock: lock };
+        let keep = Mutex::new((options.keep, options.keep_bytes));
+        let mut store = Store { dir: dir.to_owned(), keep, connection, warnings, _lock: lock };
         if store.warnings.is_empty() {
             store.tidy_after_crash()?;
         } else {
@@ -91,6 +95,21 @@ impl Store {
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Changes how long captures are kept, and how many bytes of them.
+    pub fn set_keep(&self, keep: Duration, keep_bytes: u64) {
+        *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = (keep, keep_bytes);
+    }
+
+    /// How long captures are kept.
+    pub(crate) fn keep(&self) -> Duration {
+        self.keep.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Bytes of captures that are kept.
+    pub(crate) fn keep_bytes(&self) -> u64 {
+        self.keep.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// Counts.
@@ -171,6 +190,8 @@ fn open_catalog(dir: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Newer { path: dir.to_owned(), found, known: SCHEMA_VERSION });
     }
     connection.execute_batch(&schema()).map_err(damaged)?;
+    // Tables that came later are made where they are missing: older stores stay as they are.
+    connection.execute_batch(triggers::SCHEMA).map_err(damaged)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(damaged)?;
     Ok(connection)
 }
@@ -192,8 +213,15 @@ fn schema() -> String {
             PRIMARY KEY (target, time)) WITHOUT ROWID;
          CREATE TABLE IF NOT EXISTS diagnoses (
             target INTEGER PRIMARY KEY REFERENCES targets, time INTEGER NOT NULL,
-            document TEXT NOT NULL);",
-        fields::columns(" INTEGER")
+            document TEXT NOT NULL);
+         CREATE TABLE IF NOT EXISTS documents (
+            name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, kind TEXT NOT NULL,
+            level TEXT NOT NULL, target INTEGER, message TEXT NOT NULL, fields TEXT NOT NULL);
+         {}",
+        fields::columns(" INTEGER"),
+        rules::SCHEMA
     )
 }
 

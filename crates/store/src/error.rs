@@ -49,6 +49,14 @@ pub enum StoreError {
         /// Its key.
         id: i64,
     },
+    /// More than may be read at once.
+    #[error("more than {max} {what} were selected")]
+    TooMuch {
+        /// `samples`.
+        what: &'static str,
+        /// The limit.
+        max: u64,
+    },
     /// The disk is full.
     #[error("no space left for {path}")]
     Full {
@@ -89,6 +97,7 @@ impl StoreError {
             StoreError::Full { .. } => {
                 Some("free some space, or lower --keep-bytes; nothing stored is lost")
             }
+            StoreError::TooMuch { .. } => Some("ask for fewer series, or a shorter time"),
             _ => None,
         }
     }

@@ -3,11 +3,15 @@
 
 use model::Observation;
 
-/// A column.
-pub(crate) struct Field {
-    pub(crate) name: &'static str,
-    pub(crate) get: fn(&Observation) -> Option<i64>,
-    pub(crate) set: fn(&mut Observation, i64),
+/// A column of observations: a series of the API.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name in the API.
+    pub name: &'static str,
+    /// Its value in an observation; `None` is unknown.
+    pub get: fn(&Observation) -> Option<i64>,
+    /// Sets it.
+    pub set: fn(&mut Observation, i64),
 }
 
 macro_rules! fields {
@@ -54,6 +58,11 @@ pub(crate) const FIELDS: &[Field] = fields![
     host_total_bytes = host.total_bytes,
     host_available_bytes = host.available_bytes,
 ];
+
+/// All columns, in order.
+pub fn fields() -> &'static [Field] {
+    FIELDS
+}
 
 /// Names of all series, in column order.
 pub fn series_names() -> Vec<&'static str> {

@@ -20,6 +20,14 @@ pub struct Swept {
     pub observations: usize,
 }
 
+impl Swept {
+    pub(crate) fn add(&mut self, other: Swept) {
+        self.captures += other.captures;
+        self.bytes += other.bytes;
+        self.observations += other.observations;
+    }
+}
+
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
@@ -34,25 +42,29 @@ impl Store {
     /// # Errors
     /// When the catalog cannot be written.
     pub fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        let oldest = now.0 - i64::try_from(self.options.keep.as_millis()).unwrap_or(i64::MAX);
+        let oldest = now.0 - i64::try_from(self.keep().as_millis()).unwrap_or(i64::MAX);
         let mut swept = Swept::default();
         let mut total = self.stats()?.bytes;
         let captures = self.captures_by_time()?;
+        let of_rules = self.trigger_captures()?;
         let large = captures.iter().filter(|capture| capture.kind.is_large());
         let mut large_bytes: u64 = large.map(|capture| capture.bytes).sum();
         let mut seen: HashSet<(TargetId, CaptureKind, i64, i64)> = HashSet::new();
         for capture in captures {
             let age = now.0 - capture.time.0;
             let stretch = THINNING.iter().rev().find(|(from, _)| age > *from);
-            let is_spare = stretch.is_some_and(|(_, length)| {
-                let slot = capture.time.0 / length;
-                !seen.insert((capture.target, capture.kind, *length, slot))
-            });
+            // What rules had taken has a retention of its own, and goes only for its age.
+            let is_of_rule = of_rules.contains(&capture.id);
+            let is_spare = !is_of_rule
+                && stretch.is_some_and(|(_, length)| {
+                    let slot = capture.time.0 / length;
+                    !seen.insert((capture.target, capture.kind, *length, slot))
+                });
             // A few graphs would push out every profile that leads to them.
             let is_large = capture.kind.is_large();
-            let is_crowding = is_large && large_bytes > self.file_bytes_max();
-            if capture.time.0 < oldest || is_spare || is_crowding || total > self.options.keep_bytes
-            {
+            let is_crowding = (is_large && large_bytes > self.file_bytes_max())
+                || (!is_of_rule && total > self.keep_bytes());
+            if capture.time.0 < oldest || is_spare || is_crowding {
                 self.delete_capture(&capture)?;
                 total -= capture.bytes;
                 large_bytes -= if is_large { capture.bytes } else { 0 };
@@ -60,13 +72,15 @@ impl Store {
                 swept.bytes += capture.bytes;
             }
         }
+        self.forget_empty_triggers()?;
         swept.observations = self.thin_observations(now, oldest)?;
+        self.thin_rule_events(oldest)?;
         Ok(swept)
     }
 
     /// What large captures may take together, and so one of them at most.
     pub fn file_bytes_max(&self) -> u64 {
-        self.options.keep_bytes / 2
+        self.keep_bytes() / 2
     }
 
     /// All captures, oldest first.

@@ -11,7 +11,9 @@ use model::{
     TargetId, TargetSpec, Timestamp,
 };
 
-use crate::{NewCapture, Options, Store, StoreError};
+use crate::{
+    EventFilter, NewCapture, NewTrigger, Options, Store, StoreError, StoredEvent, TriggerRetention,
+};
 
 fn target(pid: u32) -> Target {
     let labels = BTreeMap::from([("exe".to_owned(), "/bin/shop".to_owned())]);
@@ -49,6 +51,23 @@ fn everything_is_there_after_reopening() {
     assert_eq!(store.latest(id).unwrap(), Some(observation));
     assert_eq!(store.stats().unwrap().captures, 1);
     assert!(store.warnings().is_empty());
+}
+
+/// Two rules that fire together may store what was read once, at the same time.
+#[test]
+fn what_was_read_once_is_one_capture() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1)).unwrap();
+    let stored: Vec<_> = std::thread::scope(|scope| {
+        let put = || scope.spawn(|| put(&store, id, 5, &[7; 100_000]).id);
+        let all: Vec<_> = (0..8).map(|_| put()).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(stored.iter().all(|other| *other == stored[0]), "{stored:?}");
+    assert_ne!(put(&store, id, 5, b"other").id, stored[0]);
+    assert_eq!(store.captures(id, None, 9).unwrap().len(), 2);
+    assert_eq!(store.read_capture(stored[0]).unwrap(), [7; 100_000]);
 }
 
 #[test]
@@ -168,7 +187,7 @@ fn old_captures_thin_out_and_the_size_stays_bounded() {
 fn a_graph_is_stored_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { keep_bytes: 200, ..Options::default() };
-    let store = Store::open(dir.path(), options.clone()).unwrap();
+    let store = Store::open(dir.path(), options).unwrap();
     let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
     let mut begun = store.begin_file(id, CaptureKind::Graph, Timestamp(2000)).unwrap();
     begun.write_all(b"a graph").unwrap();
@@ -189,7 +208,7 @@ fn a_graph_is_stored_whole_or_not_at_all() {
     assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     drop(store);
     // It survives a new start, and the loss of the catalog.
-    let store = Store::open(dir.path(), options.clone()).unwrap();
+    let store = Store::open(dir.path(), options).unwrap();
     assert_eq!(store.captures(id, Some(CaptureKind::Graph), 10).unwrap(), [capture]);
     drop(store);
     std::fs::write(dir.path().join("catalog.db"), vec![0x5a; 8192]).unwrap();
@@ -214,4 +233,140 @@ fn graphs_do_not_push_out_profiles() {
     let left: Vec<i64> =
         store.captures(id, None, 10).unwrap().iter().map(|capture| capture.time.0).collect();
     assert_eq!(left, [4, 3, 1], "the oldest graph goes");
+}
+
+#[test]
+fn events_are_kept_and_filtered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let event = |time: i64, kind: &str, target: Option<i64>| StoredEvent {
+        id: 0,
+        time: Timestamp(time),
+        kind: kind.to_owned(),
+        level: "info".to_owned(),
+        target: target.map(TargetId),
+        message: "so it is".to_owned(),
+        fields: "{}".to_owned(),
+    };
+    let mut two = [event(1, "target", Some(1)), event(2, "capture", Some(2))];
+    store.put_events(&mut two).unwrap();
+    assert_eq!(two.map(|event| event.id), [1, 2]);
+    store.put_events(&mut [event(3, "rule", None)]).unwrap();
+    let times = |filter: EventFilter, limit| -> Vec<i64> {
+        store.events(&filter, limit).unwrap().iter().map(|event| event.time.0).collect()
+    };
+    assert_eq!(times(EventFilter::default(), 10), [3, 2, 1]);
+    assert_eq!(times(EventFilter::default(), 2), [3, 2]);
+    assert_eq!(times(EventFilter { after: Some(1), ..EventFilter::default() }, 10), [2, 3]);
+    assert_eq!(times(EventFilter { before: Some(3), ..EventFilter::default() }, 10), [2, 1]);
+    let kinds = ["target", "rule"].map(str::to_owned).to_vec();
+    assert_eq!(times(EventFilter { kinds, ..EventFilter::default() }, 10), [3, 1]);
+    let target = Some(TargetId(2));
+    assert_eq!(times(EventFilter { target, ..EventFilter::default() }, 10), [2]);
+    drop(store);
+    assert_eq!(open(dir.path()).events(&EventFilter::default(), 10).unwrap().len(), 3);
+}
+
+/// Triggers of one rule with these values, a second apart from `start`, ten bytes each.
+fn trigger(store: &Store, target: TargetId, start: i64, scores: &[f64], keep: &TriggerRetention) {
+    for (index, &score) in scores.iter().enumerate() {
+        let time = Timestamp(start + index as i64 * 1000);
+        let capture = put(store, target, time.0, format!("{:010}", time.0).as_bytes());
+        let captures = &[capture.id];
+        let new = NewTrigger { target, rule: "near-limit", time, score, captures };
+        store.put_trigger(&new, keep).unwrap();
+    }
+}
+
+/// Seconds of the captures that are left, ascending.
+fn left(store: &Store, target: TargetId) -> Vec<i64> {
+    let left = store.captures(target, None, usize::MAX).unwrap();
+    left.iter().rev().map(|capture| capture.time.0 / 1000).collect()
+}
+
+#[test]
+fn the_best_of_each_ramp_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(0)).unwrap();
+    let keep = TriggerRetention { per_ramp: 2, bytes_max: 1000 };
+    trigger(&store, id, 0, &[80.0, 82.0, 85.0, 90.0], &keep);
+    assert_eq!(left(&store, id), [2, 3]);
+    // Falling begins another ramp; so does an hour without a trigger.
+    trigger(&store, id, 10_000, &[81.0, 83.0, 84.0], &keep);
+    assert_eq!(left(&store, id), [2, 3, 11, 12]);
+    trigger(&store, id, 4_000_000, &[99.0], &keep);
+    assert_eq!(left(&store, id), [2, 3, 11, 12, 4000]);
+    // Nothing was captured: nothing goes.
+    let captures = &[];
+    let new = NewTrigger {
+        target: id,
+        rule: "near-limit",
+        time: Timestamp(4_001_000),
+        score: 100.0,
+        captures,
+    };
+    assert_eq!(store.put_trigger(&new, &keep).unwrap(), crate::Swept::default());
+    // Schedules and rules do not count together, and what rules took is not thinned out.
+    put(&store, id, 4_002_000, b"scheduled");
+    store.sweep(Timestamp(40_000_000)).unwrap();
+    assert_eq!(left(&store, id), [2, 3, 11, 12, 4000, 4002]);
+    assert_eq!(store.trigger_bytes().unwrap(), 50);
+}
+
+#[test]
+fn a_thousand_triggers_stay_below_the_cap_and_kills_keep_their_evidence() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(0)).unwrap();
+    let keep = TriggerRetention { per_ramp: 3, bytes_max: 200 };
+    trigger(&store, id, 0, &[95.0, 96.0], &keep);
+    store.mark_killed(id, Timestamp(1500)).unwrap();
+    // A saw-tooth of the same program, restarted: 1,000 triggers in 250 ramps.
+    let again = store.put_target(&target(8), Timestamp(2000)).unwrap();
+    for tooth in 0..250 {
+        trigger(&store, again, 10_000 + tooth * 10_000, &[80.0, 85.0, 90.0, 92.0], &keep);
+        assert!(store.trigger_bytes().unwrap() <= 200);
+    }
+    let after = left(&store, again);
+    assert_eq!((after.len(), after.last()), (19, Some(&2503)), "{after:?}");
+    assert_eq!(left(&store, id), [1], "the only evidence of the kill");
+    // A kill of the same program with evidence of its own makes the old one an ordinary one.
+    store.mark_killed(again, Timestamp(2_504_000)).unwrap();
+    trigger(&store, again, 2_600_000, &[80.0, 85.0], &keep);
+    assert_eq!(left(&store, id), [0; 0]);
+    assert!(left(&store, again).contains(&2503));
+}
+
+#[test]
+fn the_moment_of_a_kill_stays_beside_the_last_trigger() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(0)).unwrap();
+    let keep = TriggerRetention { per_ramp: 3, bytes_max: 200 };
+    trigger(&store, id, 0, &[95.0, 96.0], &keep);
+    let moment = put(&store, id, 1200, b"0123456789");
+    store.put_kill(id, moment.time, moment.id).unwrap();
+    // Told later: it means the trigger, not what was captured in the moment.
+    store.mark_killed(id, Timestamp(1500)).unwrap();
+    let again = store.put_target(&target(8), Timestamp(2000)).unwrap();
+    for tooth in 0..50 {
+        trigger(&store, again, 10_000 + tooth * 10_000, &[80.0, 85.0, 90.0, 92.0], &keep);
+        assert!(store.trigger_bytes().unwrap() <= 200);
+    }
+    assert_eq!(left(&store, id), [1, 1], "the trigger before the kill, and its moment");
+    assert_eq!(store.read_capture(moment.id).unwrap(), b"0123456789");
+}
+
+#[test]
+fn a_store_from_before_triggers_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
+    let capture = put(&store, id, 2000, b"profile");
+    store.catalog().execute_batch("DROP TABLE trigger_captures; DROP TABLE triggers;").unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.read_capture(capture.id).unwrap(), b"profile");
+    assert_eq!(store.trigger_bytes().unwrap(), 0);
 }

@@ -84,6 +84,7 @@ function band(diagnosis: Diagnosis, series: Series): Band {
 
 const LABELS: Readonly<Record<string, string>> = {
   heap: "heap profile", goroutine: "goroutine profile", graph: "object graph", trace: "execution trace",
+  alloc: "sampled objects", native: "malloc, not freed",
 };
 /** How files of a kind end. */
 const ENDS: Readonly<Record<string, string>> = { graph: "heap", trace: "trace", runtime: "json.gz", rss: "json.gz" };

@@ -13,10 +13,42 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("analyze", &["model"]),
     ("render", &["model", "analyze"]),
     ("capture", &["model", "decode"]),
+    ("httpclient", &[]),
+    ("promql", &["model"]),
+    ("remotewrite", &["model", "httpclient"]),
+    ("notify", &["model", "promql", "httpclient"]),
     ("store", &["model", "decode"]),
-    ("agent", &["model", "decode", "analyze", "capture", "store"]),
-    ("server", &["model", "decode", "analyze", "render", "store", "agent"]),
-    ("memsight", &["model", "decode", "analyze", "render", "capture", "store", "agent", "server"]),
+    (
+        "agent",
+        &[
+            "model",
+            "decode",
+            "analyze",
+            "capture",
+            "store",
+            "httpclient",
+            "promql",
+            "remotewrite",
+            "notify",
+        ],
+    ),
+    ("server", &["model", "decode", "analyze", "render", "store", "agent", "promql"]),
+    (
+        "memsight",
+        &[
+            "model",
+            "decode",
+            "analyze",
+            "render",
+            "capture",
+            "store",
+            "agent",
+            "server",
+            "promql",
+            "remotewrite",
+            "notify",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -26,6 +58,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("decode", &["tokio", "rustix", "libc"]),
     ("analyze", &["serde", "serde_json", "tokio", "rustix", "libc"]),
     ("render", &["tokio", "rustix", "libc"]),
+    ("promql", &["tokio", "rustix", "libc"]),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {

@@ -1,20 +1,20 @@
 //! `memsight demo`: a leaking shop and its healthy twin under watch.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use agent::{Config, Event};
+use agent::Event;
+use agent::config::{Config, Logging};
 use anyhow::Context;
-use model::{Diagnosis, FindingKind, TargetId, TargetSpec};
+use model::{Diagnosis, FindingKind, TargetSpec};
 use render::paint::Paint;
 
-use super::serve::report;
 use crate::args::DemoArgs;
 use crate::failure::{Exit, Failure};
-use crate::service::{Options, Service};
+use crate::log::Log;
+use crate::service::Service;
 use crate::terminal::print;
 
 /// What the shop leaks from; see examples/shop/session/session.go.
@@ -54,21 +54,16 @@ pub(crate) fn run(args: &DemoArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let twin = Shop::start(&args.shop, false)?;
     let pids = [leaking.0.id(), twin.0.id()];
     let store = std::env::temp_dir().join(format!("memsight-demo-{}", std::process::id()));
-    let service = Service::start(&Options {
-        store: &store,
-        store_options: store::Options::default(),
-        listen: &args.listen,
-        token: None,
-        watch: Config {
-            targets: pids.iter().map(|pid| TargetSpec::Pid(*pid)).collect(),
-            all_go: false,
-            every: Duration::from_secs(2),
-            graphs: false,
-        },
-        // The shops are its own.
-        may_take_heaps: true,
-        may_take_traces: true,
-    })?;
+    let mut config = Config::default();
+    config.store.path.clone_from(&store);
+    config.web.listen.clone_from(&args.listen);
+    config.targets.watch = pids.iter().map(|pid| TargetSpec::Pid(*pid)).collect();
+    config.global.profile_interval = Duration::from_secs(2);
+    config.global.scrape_interval = Duration::from_millis(500);
+    // The shops are its own.
+    (config.web.allow_snapshots, config.web.allow_traces) = (true, true);
+    config.web.allow_probes = true;
+    let service = Service::start(&config, false)?;
     let [shop, healthy] = pids;
     eprintln!(
         "{}",
@@ -99,12 +94,12 @@ fn watch(
 ) -> Result<bool, Failure> {
     let started = Instant::now();
     let signalled = service.signalled();
-    let mut names: HashMap<TargetId, String> = HashMap::new();
+    let mut log = Log::new(Logging::default(), paint);
     let mut is_right = false;
     while !is_right && started.elapsed() < args.timeout && !signalled.load(Ordering::Relaxed) {
-        let Ok(event) = service.events.recv_timeout(Duration::from_millis(250)) else { continue };
-        report(&event, &mut names, paint);
-        if matches!(event, Event::Diagnosed { .. }) {
+        let Ok(record) = service.events.recv_timeout(Duration::from_millis(250)) else { continue };
+        log.event(&record);
+        if matches!(record.event, Event::Diagnosed { .. }) {
             let [shop, twin] = verdicts(service, pids)?;
             is_right = started.elapsed() >= WATCH_MIN
                 && shop.as_ref().is_some_and(is_planted_leak)

@@ -130,10 +130,14 @@ fn take_up(window: &mut Window, store: &Store, capture: &Capture) -> anyhow::Res
         }
         CaptureKind::Runtime => {
             let (time, metrics) = decode::records::read_metrics(&bytes)?;
-            window.push_metrics(time, metrics);
+            window.push_metrics(time, &metrics);
         }
         CaptureKind::Rss => window.push_rss(decode::records::read_rss(&bytes)?),
-        CaptureKind::Graph | CaptureKind::Trace => {}
+        CaptureKind::GoroutineLeak
+        | CaptureKind::Graph
+        | CaptureKind::Trace
+        | CaptureKind::Alloc
+        | CaptureKind::Native => {}
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use analyze::pprof::{filter, merge};
+use decode::symbols::demangle::Mode;
 use model::profile::Mapping;
 use model::{MappingId, Profile, StrId};
 
@@ -119,7 +120,7 @@ fn name_main_binary(profile: &mut Profile, call: &Call) {
 
 fn symbolize(profile: &mut Profile, origins: &Origins, call: &Call) -> Result<(), String> {
     let (mut force, mut is_local, mut is_remote) = (false, true, true);
-    let mut style = demangle::Mode::Default;
+    let mut style = Mode::Default;
     for option in call.symbolize.to_lowercase().split(':') {
         match option {
             "none" | "no" => return Ok(()),
@@ -127,9 +128,9 @@ fn symbolize(profile: &mut Profile, origins: &Origins, call: &Call) -> Result<()
             "local" | "fastlocal" => (is_local, is_remote) = (true, false),
             "remote" => (is_local, is_remote) = (false, true),
             "force" => force = true,
-            "demangle=full" => (force, style) = (true, demangle::Mode::Full),
-            "demangle=templates" => (force, style) = (true, demangle::Mode::Templates),
-            "demangle=none" => (force, style) = (true, demangle::Mode::None),
+            "demangle=full" => (force, style) = (true, Mode::Full),
+            "demangle=templates" => (force, style) = (true, Mode::Templates),
+            "demangle=none" => (force, style) = (true, Mode::None),
             _ => {
                 eprintln!("ignoring unrecognized symbolization option: {}", call.symbolize);
                 eprintln!(

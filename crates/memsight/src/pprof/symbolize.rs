@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use capture::names::debug_image;
 use decode::symbols::{SymbolFrame, Symbols};
 use model::profile::Mapping;
 use model::{Function, FunctionId, Line, MappingId, Profile, StrId};
@@ -72,7 +73,7 @@ fn mapping_from(
         false => debug_file(&path, &own, &own_id),
     };
     let symbols = match &debug {
-        Some(debug) => Symbols::open(&bytes, Some(debug)).unwrap_or(own),
+        Some(debug) => Symbols::open(&bytes, Some((**debug).as_ref())).unwrap_or(own),
         None => own,
     };
     let mut namer = Namer::new(profile);
@@ -186,26 +187,13 @@ fn candidates(file: &str, build_id: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The file with the debug information that was split off a binary: beside it, where
-/// distributions put it, or from a debuginfod server.
-fn debug_file(path: &Path, symbols: &Symbols<'_>, build_id: &str) -> Option<Vec<u8>> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut places = Vec::new();
-    if let Some((first, rest)) = build_id.split_at_checked(2) {
-        places.push(PathBuf::from(format!("/usr/lib/debug/.build-id/{first}/{rest}.debug")));
+/// The file with the debug information that was split off a binary: on this machine, or from a
+/// debuginfod server.
+fn debug_file(path: &Path, symbols: &Symbols<'_>, build_id: &str) -> Option<Box<dyn AsRef<[u8]>>> {
+    if let Some(image) = debug_image(Path::new("/"), path, symbols) {
+        return Some(Box::new(image));
     }
-    if let Some(name) = symbols.debug_link() {
-        places.push(dir.join(&name));
-        places.push(dir.join(".debug").join(&name));
-        let below = dir.strip_prefix("/").unwrap_or(dir);
-        places.push(Path::new("/usr/lib/debug").join(below).join(&name));
-    }
-    let fits = |bytes: &Vec<u8>| {
-        let found = Symbols::open(bytes, None).ok().and_then(|debug| debug.build_id());
-        found.is_none_or(|found| found == build_id)
-    };
-    let local = places.iter().filter(|place| **place != path);
-    local.filter_map(|place| std::fs::read(place).ok()).find(fits).or_else(|| debuginfod(build_id))
+    debuginfod(build_id).map(|bytes| Box::new(bytes) as Box<dyn AsRef<[u8]>>)
 }
 
 /// Asks the servers of DEBUGINFOD_URLS; what they send is kept where other tools look too.

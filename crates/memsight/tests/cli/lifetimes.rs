@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use analyze::trace::Analysis;
 use analyze::trace::lifetimes::{Options, Totals, Tracker};
-use decode::gotrace::Reader;
+use decode::gotrace::{Reader, Whole};
 use model::trace::{Range, What};
 use serde_json::Value;
 
@@ -70,14 +70,28 @@ fn record(built: &Built, trace: &Path, debug: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A goroutine that ends parts allocates, too, and the world goes on a moment before its event says
+/// so. On a busy machine the program takes longer than the second that a part lasts.
+fn record_in_one_part(built: &Built, trace: &Path) -> String {
+    for _ in 0..10 {
+        let text = record(built, trace, "");
+        let mut whole = Whole::default();
+        whole.push(&std::fs::read(trace).unwrap());
+        if whole.generations() <= 1 {
+            return text;
+        }
+    }
+    panic!("every recording took longer than a second");
+}
+
 /// The numbers that the program printed behind a word.
 fn said(text: &str, word: &str) -> Vec<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
     line.unwrap().split(' ').map(|number| number.parse().unwrap()).collect()
 }
 
-/// The counts at the two moments when the program read its own.
-fn totals(trace: &Path) -> Vec<Totals> {
+/// The counts at the two moments when the program read its own; or what does not fit together.
+fn totals(trace: &Path) -> Result<Vec<Totals>, String> {
     let bytes = std::fs::read(trace).unwrap();
     let mut reader = Reader::new(&bytes).unwrap();
     let mut tracker = Tracker::new(Options::default(), None);
@@ -91,9 +105,11 @@ fn totals(trace: &Path) -> Vec<Totals> {
         }
     }
     let unmatched = tracker.finish().unmatched;
-    assert_eq!((unmatched.frees, unmatched.without_span), (0, 0), "{unmatched:?}");
-    assert_eq!((unmatched.early_unresolved, unmatched.lost_with_span), (0, 0), "{unmatched:?}");
-    totals
+    let missing = [unmatched.frees, unmatched.without_span, unmatched.early_unresolved];
+    match missing == [0; 3] && unmatched.lost_with_span == 0 {
+        true => Ok(totals),
+        false => Err(format!("{unmatched:?}")),
+    }
 }
 
 /// Whether the release records tiny objects that find room in the slot of another.
@@ -105,27 +121,45 @@ fn has_tiny(built: &Built) -> bool {
 fn objects_are_those_that_the_runtime_counts() {
     for built in programs().iter().filter(|built| !built.is_old) {
         let trace = scratch(&format!("counted-{}.trace", built.name));
-        // In one part: a goroutine that ends parts allocates, too, and the world goes on a moment
-        // before its event says so.
-        let text = record(built, &trace, "");
-        let totals = totals(&trace);
-        let [first, last] = totals.as_slice() else { panic!("{totals:?}") };
         let name = &built.name;
-        let packed = last.packed - first.packed;
-        let allocated = last.allocated.objects - first.allocated.objects;
-        let freed = last.freed.objects - first.freed.objects;
-        println!("Go {name}: {allocated} + {packed} allocated, {freed} freed");
-        let tiny = said(&text, "tiny")[0];
-        assert!(tiny > 500, "Go {name}: {tiny}");
+        // Some recordings lack events of a few objects in ten thousand (docs/lifetimes.md): one must
+        // have all.
+        let mut differences = Vec::new();
+        let is_exact = (0..8).any(|_| {
+            let text = record_in_one_part(built, &trace);
+            let difference = totals(&trace).and_then(|totals| difference(built, &text, &totals));
+            difference
+                .inspect_err(|text| println!("Go {name}: {text}"))
+                .map_err(|text| differences.push(text))
+                .is_ok()
+        });
+        assert!(is_exact, "Go {name}: {differences:#?}");
+    }
+}
+
+/// What the program says of itself against what the trace has between the two readings.
+fn difference(built: &Built, text: &str, totals: &[Totals]) -> Result<(), String> {
+    let [first, last] = totals else { return Err(format!("{totals:?}")) };
+    let packed = last.packed - first.packed;
+    let allocated = last.allocated.objects - first.allocated.objects;
+    let freed = last.freed.objects - first.freed.objects;
+    println!("Go {}: {allocated} + {packed} allocated, {freed} freed", built.name);
+    let tiny = said(text, "tiny")[0];
+    assert!(tiny > 500, "{tiny}");
+    let living = [first.living, last.living];
+    let bytes = last.allocated.bytes - first.allocated.bytes;
+    let pairs = [
         // Go 1.23 returns from the allocator before it has an event of those.
-        assert_eq!(packed, if has_tiny(built) { tiny } else { 0 }, "Go {name}");
-        assert_eq!(said(&text, "mallocs"), [allocated + tiny], "Go {name}");
-        assert_eq!(said(&text, "frees"), [freed + tiny], "Go {name}");
-        let bytes = last.allocated.bytes - first.allocated.bytes;
-        assert_eq!(said(&text, "bytes"), [bytes], "Go {name}");
-        let living = [first.living, last.living];
-        assert_eq!(said(&text, "objects"), living.map(|it| it.objects), "Go {name}");
-        assert_eq!(said(&text, "heap"), living.map(|it| it.bytes), "Go {name}");
+        ("packed", vec![packed], vec![if has_tiny(built) { tiny } else { 0 }]),
+        ("mallocs", vec![allocated + tiny], said(text, "mallocs")),
+        ("frees", vec![freed + tiny], said(text, "frees")),
+        ("bytes", vec![bytes], said(text, "bytes")),
+        ("objects", living.map(|it| it.objects).to_vec(), said(text, "objects")),
+        ("heap", living.map(|it| it.bytes).to_vec(), said(text, "heap")),
+    ];
+    match pairs.iter().find(|(_, ours, theirs)| ours != theirs) {
+        Some((what, ours, theirs)) => Err(format!("{what}: {ours:?}, the program: {theirs:?}")),
+        None => Ok(()),
     }
 }
 

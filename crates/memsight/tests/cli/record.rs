@@ -96,7 +96,14 @@ fn objects_are_recorded_with_a_snapshot_and_the_switch_is_put_back() {
         let pid = serving.pid();
         let record = ["trace", "record", &pid, "--allocfree", "--may-crash", "--snapshot"];
         let record = [&record[..], &["--seconds", "1"]].concat();
-        let recorded = loop {
+        let snapshot = format!("{file}.heap");
+        let lifetimes = ["trace", "lifetimes", file, "--snapshot", &snapshot, "--json", "-n", "0"];
+        let number = |of: &Value| of.as_u64().unwrap();
+        // Some recordings lack events of a few objects in ten thousand (docs/lifetimes.md): one must
+        // be whole.
+        let mut attempts = 0..12;
+        let (recorded, all) = loop {
+            assert!(attempts.next().is_some(), "Go {name}: no recording is whole");
             let output = memsight(&[&record[..], &["--json", "-o", file]].concat());
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "Go {name}: {errors}");
@@ -104,20 +111,22 @@ fn objects_are_recorded_with_a_snapshot_and_the_switch_is_put_back() {
             assert!(errors.contains(wrote), "{errors}");
             assert_eq!(serving.value(), 0, "Go {name}: restored at the end");
             let recorded: Value = serde_json::from_slice(&output.stdout).unwrap();
-            if recorded["damage"] == Value::Null {
-                break recorded;
+            if recorded["damage"] != Value::Null {
+                println!("Go {name}: {errors}");
+                continue;
             }
-            println!("Go {name}: {errors}");
+            let all = json(&lifetimes);
+            let unmatched = &all["unmatched"];
+            let missing = number(&unmatched["frees"]) + number(&unmatched["without_span"]);
+            let objects = number(&all["allocated"]["objects"]);
+            assert!(missing * 200 <= objects, "Go {name}: {unmatched} of {objects}");
+            if missing == 0 {
+                break (recorded, all);
+            }
+            println!("Go {name}: {unmatched} of {objects}");
         };
         assert!(recorded["snapshot"]["objects"].as_u64() > Some(25_000), "{recorded}");
-        let snapshot = format!("{file}.heap");
-        let lifetimes = ["trace", "lifetimes", file, "--snapshot", &snapshot, "--json", "-n", "0"];
-        let all = json(&lifetimes);
         assert_eq!(all["warning"], Value::Null);
-        let number = |of: &Value| of.as_u64().unwrap();
-        let unmatched = &all["unmatched"];
-        let missing = number(&unmatched["frees"]) + number(&unmatched["without_span"]);
-        assert_eq!(missing, 0, "Go {name}: {unmatched}");
         if name == "stripped" {
             // Nothing says of which types its variables are, and with them what they hold.
             assert!(number(&all["named"]["allocated"]) > 10_000, "{}", all["named"]);

@@ -1,59 +1,12 @@
 //! What `memsight pprof` asks servers for: profiles, names of addresses, debug files.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
+
+use crate::support::server;
 
 const MEMSIGHT: &str = env!("CARGO_BIN_EXE_memsight");
-
-/// Answers a request, given path and body; `None` is 404.
-type Handler = dyn Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync;
-
-/// A server on a port of its own, for as long as the test runs; the paths it was asked for.
-fn server(handler: Box<Handler>) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let path = answer(stream, &*handler);
-            log.lock().unwrap().push(path);
-        }
-    });
-    (address, asked)
-}
-
-fn answer(mut stream: TcpStream, handler: &Handler) -> String {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let path = line.split(' ').nth(1).unwrap_or("").to_owned();
-    let mut length = 0;
-    loop {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let answer = handler(&path, &String::from_utf8_lossy(&body));
-    let status = if answer.is_some() { "200 OK" } else { "404 Not Found" };
-    let answer = answer.unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        answer.len()
-    );
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&answer));
-    path
-}
 
 fn run(program: &str, first: &[&str], args: &[&str], dir: &Path) -> Output {
     let mut command = Command::new(program);
@@ -89,9 +42,9 @@ fn names(question: &str) -> Vec<u8> {
 fn servers_name_the_addresses_of_their_profiles() {
     let dir = tempfile::tempdir().unwrap();
     let (address, asked) = server(Box::new(|path, body| match path {
-        "/pprof/heap" | "/heapz" => Some(HEAP.into()),
-        "/pprof/symbol" | "/symbolz" => Some(names(body)),
-        _ => None,
+        "/pprof/heap" | "/heapz" => Ok(HEAP.into()),
+        "/pprof/symbol" | "/symbolz" => Ok(names(body)),
+        _ => Err(404),
     }));
     let go = Command::new("go").args(["tool", "-n", "pprof"]).output().unwrap();
     let pprof = String::from_utf8(go.stdout).unwrap();
@@ -118,9 +71,9 @@ fn servers_name_the_addresses_of_their_profiles() {
 fn a_host_that_fails_is_named_and_the_others_are_merged() {
     let dir = tempfile::tempdir().unwrap();
     let (address, _) = server(Box::new(|path, body| match path {
-        "/pprof/symbol" => Some(names(body)),
-        path if path.starts_with("/broken") => None,
-        _ => Some(HEAP.into()),
+        "/pprof/symbol" => Ok(names(body)),
+        path if path.starts_with("/broken") => Err(404),
+        _ => Ok(HEAP.into()),
     }));
     let urls: Vec<String> = (0..40).map(|_| format!("http://{address}/pprof/heap")).collect();
     let broken = format!("http://{address}/broken/pprof/heap");
@@ -167,7 +120,7 @@ fn debug_files_come_from_debuginfod() {
     std::fs::write(path("heap"), heap).unwrap();
     let (address, asked) = server(Box::new(move |path, _| {
         let is_known = path.starts_with("/buildid/") && path.ends_with("/debuginfo");
-        is_known.then(|| debug.clone())
+        is_known.then(|| debug.clone()).ok_or(404)
     }));
     let top = |urls: &str| {
         let output = Command::new(MEMSIGHT)

@@ -82,7 +82,9 @@ impl Picture {
             let before = resident();
             let (value, after) = (json(&["rss", pid, "--json"]), resident());
             left -= 1;
-            if before.abs_diff(after) <= slack + after / 400 {
+            let rss = number(&value["rss_bytes"]);
+            let has_rested = before.abs_diff(after) <= slack + after / 400;
+            if has_rested && rss.abs_diff(after) <= 2 * slack + rss / 200 {
                 break (value, after);
             }
             assert!(left > 0, "{what}: resident memory never rests");
@@ -209,7 +211,9 @@ fn figures_are_those_of_the_runtime() {
             // The structures in use, those kept for later, and the list of all.
             let structures = picture.kind(RssKind::Spans);
             let most = of("mspan_sys") + of("mspan_sys") / 10 + 65536;
-            assert!((of("mspan_in_use") * 9 / 10..=most).contains(&structures), "{structures}");
+            // Of few, one page that nobody looked at is many.
+            let least = (of("mspan_in_use") * 9 / 10).saturating_sub(4096);
+            assert!((least..=most).contains(&structures), "{structures} of {least}..{most}");
         }
         let (subject, picture) = run(&program, "stacks", SIZE, &[]);
         let of = |key: &str| number(&subject.stats[key]);

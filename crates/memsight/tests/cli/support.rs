@@ -1,10 +1,13 @@
 //! Building and running the example shop, running memsight.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+
+pub(crate) use crate::receivers::peer;
 
 /// A child that is killed when dropped.
 pub(crate) struct Process(pub Child);
@@ -85,7 +88,6 @@ pub(crate) fn fails(arguments: &[&str], code: i32) -> String {
 
 /// Runs a program with this standard input; its standard output.
 pub(crate) fn piped(program: &str, arguments: &[&str], input: &str) -> String {
-    use std::io::Write;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -95,4 +97,54 @@ pub(crate) fn piped(program: &str, arguments: &[&str], input: &str) -> String {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+/// Answers a request, given path and body: what it is answered with, or a status.
+type Handler = dyn Fn(&str, &str) -> Result<Vec<u8>, u16> + Send + Sync;
+
+/// A server on a port of its own, for as long as the test runs; the paths it was asked for.
+pub(crate) fn server(handler: Box<Handler>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if let Ok(path) = answer(stream, &*handler) {
+                log.lock().unwrap().push(path);
+            }
+        }
+    });
+    (address, asked)
+}
+
+/// A client may be killed at any time.
+fn answer(mut stream: TcpStream, handler: &Handler) -> std::io::Result<String> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or("").to_owned();
+    let mut length = 0;
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let answer = handler(&path, &String::from_utf8_lossy(&body));
+    let status = answer.as_ref().err().map_or("200 OK".to_owned(), |status| format!("{status} No"));
+    let answer = answer.unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        answer.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&answer)?;
+    Ok(path)
 }

@@ -11,14 +11,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use decode::gotrace::Reader;
 use model::{CaptureKind, TargetId};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::traces::unreadable;
 use crate::Server;
 use crate::api::blocking;
 use crate::error::ApiError;
-use crate::large::{self, Received, Upload, created, now};
+use crate::large::{self, Received, Taking, Upload, created, now};
 
 const SECONDS: u64 = 5;
 /// A busy program writes some 20 MB a second.
@@ -58,11 +57,6 @@ pub(crate) async fn upload(
     .await
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Taking {
-    seconds: Option<u64>,
-}
-
 /// Has a running target write a trace.
 pub(crate) async fn take(
     State(server): State<Server>,
@@ -74,11 +68,7 @@ pub(crate) async fn take(
         let error = "this server takes no traces";
         return Err(ApiError::new(StatusCode::FORBIDDEN, error, next));
     }
-    let seconds = taking.seconds.unwrap_or(SECONDS);
-    if !(1..=SECONDS_MAX).contains(&seconds) {
-        let error = format!("seconds={seconds} is out of range");
-        return Err(ApiError::bad(error, format!("1 to {SECONDS_MAX}")));
-    }
+    let seconds = taking.seconds(SECONDS, SECONDS_MAX)?;
     blocking(move || {
         let _turn = large::turn(&server.traces.taking, "trace")?;
         let target = server.store.target(TargetId(id))?;

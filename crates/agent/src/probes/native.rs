@@ -1,0 +1,108 @@
+//! What a program of any language has from malloc and its kin and has not freed.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use analyze::outstanding::{OutstandingBlocks, outstanding};
+use capture::CaptureError;
+use capture::bpf::NativeProbe;
+use capture::names::{ProcessNames, StackNamer};
+use model::probe::{CallStackId, NativeHeap, ProbeCounts};
+use model::{Addr, Profile, StackId};
+
+use super::{COST_AFTER, End};
+
+/// How often is looked for libraries that were loaded.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// What a call takes that is not sampled, the way to the program and back included
+/// (bench/probes/native).
+const CALL: Duration = Duration::from_nanos(600);
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub struct NativeSeen {
+    /// What is outstanding, by the stacks of the profile.
+    pub found: OutstandingBlocks,
+    /// The same as `inuse_objects` and `inuse_space`.
+    pub profile: Profile,
+    /// Mean number of bytes between two samples.
+    pub every: u64,
+    /// What was lost.
+    pub counts: ProbeCounts,
+    /// How long it was looked at.
+    pub took: Duration,
+    /// Why it is over.
+    pub end: End,
+}
+
+/// Lets an attached probe look for as long as `step` says how long to wait, and it takes no more than
+/// `cost_max` of a core; then adds up what is outstanding and at least as old as `older`.
+///
+/// # Errors
+/// When the kernel's tables cannot be read or written.
+pub fn native(
+    mut probe: NativeProbe,
+    names: &mut ProcessNames,
+    older: Duration,
+    cost_max: f64,
+    step: &mut dyn FnMut() -> Option<Duration>,
+) -> Result<NativeSeen, CaptureError> {
+    let (begun, mut refreshed, mut end) = (Instant::now(), Instant::now(), End::Asked);
+    while let Some(wait) = step() {
+        std::thread::sleep(wait);
+        if !names.is_alive() {
+            end = End::Ended;
+            break;
+        }
+        let calls = CALL.as_secs_f64() * probe.counts().seen as f64;
+        let share = calls / begun.elapsed().as_secs_f64();
+        if begun.elapsed() > COST_AFTER && share > cost_max {
+            end = End::TooDear(share);
+            break;
+        }
+        if refreshed.elapsed() >= REFRESH_EVERY {
+            refreshed = Instant::now();
+            // It may end at any moment.
+            if names.refresh().is_ok() {
+                probe.refresh(names)?;
+            }
+        }
+    }
+    let took = begun.elapsed();
+    let (heap, counts) = probe.finish()?;
+    let (mut profile, stacks) = named(&heap, names);
+    let found = outstanding(&heap, &stacks, older);
+    fill(&mut profile, &found, heap.every);
+    profile.duration_nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+    Ok(NativeSeen { found, profile, every: heap.every, counts, took, end })
+}
+
+/// A profile with the stacks by name, and which is which.
+fn named(heap: &NativeHeap, names: &mut ProcessNames) -> (Profile, HashMap<CallStackId, StackId>) {
+    // The call is what lies before the address that it returns to.
+    let call = |address: &Addr| Addr(address.0.saturating_sub(1));
+    names.look_up(heap.stacks.values().flat_map(|stack| &stack.calls).map(call));
+    let mut profile = Profile::new(&[("inuse_objects", "count"), ("inuse_space", "bytes")]);
+    let (mut namer, mut stacks) = (StackNamer::new(&mut profile, names), HashMap::new());
+    let mut ids: Vec<CallStackId> = heap.stacks.keys().copied().collect();
+    // So that equal input makes equal files.
+    ids.sort_unstable();
+    for id in ids {
+        let calls: Vec<Addr> = heap.stacks[&id].calls.iter().map(call).collect();
+        stacks.insert(id, namer.stack(&mut profile, names, &calls));
+    }
+    (profile, stacks)
+}
+
+/// Adds what is outstanding.
+fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: u64) {
+    profile.period_type = Some(profile.value_type("space", "bytes"));
+    profile.period = every.cast_signed();
+    profile.default_sample_type = profile.strings.lookup("inuse_space");
+    profile.time_nanos = capture::now().0.saturating_mul(1_000_000);
+    for of in &found.stacks {
+        let stack = of.stack.unwrap_or_else(|| profile.stacks.intern(&[]));
+        let values = [of.live.objects.round() as i64, of.live.bytes.round() as i64];
+        profile.samples.push(stack, &values, &[]);
+    }
+}

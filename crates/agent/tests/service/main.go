@@ -1,0 +1,42 @@
+// Command service serves net/http/pprof, has three goroutines that can never go on, and
+// collects twice a second. It ends when its standard input closes.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	_ "net/http/pprof"
+	"os"
+	"runtime"
+	"time"
+)
+
+var kept [][]byte
+
+func leak() {
+	c := make(chan int)
+	go func() { c <- 1 }()
+}
+
+func main() {
+	for i := 0; i < 3; i++ {
+		leak()
+	}
+	kept = append(kept, make([]byte, 16<<20))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go http.Serve(listener, nil)
+	go func() {
+		for {
+			kept = append(kept, make([]byte, 1<<20))
+			runtime.GC()
+			time.Sleep(500 * time.Millisecond)
+		}
+	}()
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+}

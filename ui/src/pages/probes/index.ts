@@ -1,0 +1,113 @@
+// What probes in the kernel saw: sampled objects from birth to death, OOM kills and the heap of their moment.
+
+import { type Capture, type Target, ApiFailure, get, post } from "../../api";
+import { h } from "../../dom";
+import { bytes, day, duration, percent } from "../../format";
+import { listen, throttled } from "../../live";
+import type { Page } from "../../router";
+
+interface Seen extends Capture { readonly target: number; readonly name: string }
+interface Probes { readonly may_take: boolean; readonly captures: readonly Seen[] }
+interface Kill {
+  readonly id: number;
+  readonly time_ms: number;
+  readonly fields: {
+    readonly pid: number; readonly name: string; readonly target: number | null; readonly cause: string; readonly cgroup: string;
+    readonly limit_bytes: number | null; readonly resident_bytes: number;
+  };
+}
+interface Tags { readonly total: number; readonly keys: readonly { readonly key: string; readonly values: readonly { readonly value: string | number; readonly total: number }[] }[] }
+
+/** A kill and the heap of its moment are told within this time. */
+const TOGETHER_MS = 10_000;
+
+export async function probes(query: URLSearchParams): Promise<Page> {
+  const targets = await get<readonly Target[]>("/targets");
+  const parts = { kills: h("div"), seen: h("div"), lifetimes: h("div") };
+  const refresh = async (): Promise<void> => {
+    const [found, kills] = await Promise.all([get<Probes>("/probes"), get<readonly Kill[]>("/events/log?kinds=oom-kill&limit=100")]);
+    parts.kills.replaceChildren(killed(kills, found.captures));
+    parts.seen.replaceChildren(sampled(found.captures.filter((capture) => capture.kind !== "heap")));
+  };
+  const first = await get<Probes>("/probes");
+  await refresh();
+  const chosen = query.get("capture");
+  if (chosen !== null) parts.lifetimes.replaceChildren(await lifetimes(Number(chosen)));
+  const close = listen(throttled(1000, () => void refresh()));
+  const element = h("div", {}, h("h1", {}, "Probes"),
+    h("h2", {}, "Memory as it comes and goes"),
+    h("p", { class: "dim" }, "Objects that Go's heap sampler takes, from birth to death; blocks that malloc gave and nobody has freed."),
+    first.may_take ? taker(targets.filter((target) => target.alive && target.pid !== null), refresh)
+      : h("p", { class: "dim" }, "This server probes no programs on request (serve --allow-probes); rules may."),
+    parts.seen, parts.lifetimes,
+    h("h2", {}, "OOM kills"), parts.kills);
+  return { element, close };
+}
+
+function taker(targets: readonly Target[], refresh: () => Promise<void>): HTMLElement {
+  const select = h("select", { "aria-label": "target" }, ...targets.map(({ id, name, pid }) => h("option", { value: String(id) }, `${name} (${pid})`)));
+  const kind = h("select", { "aria-label": "kind" }, h("option", { value: "alloc" }, "Go objects"), h("option", { value: "native" }, "malloc"));
+  const seconds = h("select", { "aria-label": "seconds" }, ...[5, 10, 30, 60].map((each) => h("option", { value: String(each) }, `${each} s`)));
+  const said = h("span", { class: "dim", role: "status" });
+  const button = h("button", { type: "button", click: () => void run() }, "look");
+  const run = async (): Promise<void> => {
+    button.disabled = true;
+    said.className = "dim";
+    said.textContent = `looking for ${seconds.value} s`;
+    try {
+      await post(`/targets/${select.value}/probes/${kind.value}?seconds=${seconds.value}`);
+      said.textContent = "";
+      await refresh();
+    } catch (error) {
+      said.className = "error";
+      said.textContent = error instanceof ApiFailure ? [error.message, error.next].filter(Boolean).join("; ") : String(error);
+    }
+    button.disabled = false;
+  };
+  return h("p", { class: "tools", "data-testid": "taker" }, select, " ", kind, " ", seconds, " ", button, " ", said);
+}
+
+function table(testid: string, head: readonly string[], rows: readonly HTMLElement[], empty: string): HTMLElement {
+  if (rows.length === 0) return h("p", { class: "dim", "data-testid": testid }, empty);
+  return h("table", { "data-testid": testid }, h("thead", {}, h("tr", {}, ...head.map((text) => h("th", {}, text)))), h("tbody", {}, ...rows));
+}
+
+function sampled(captures: readonly Seen[]): HTMLElement {
+  const rows = captures.map((capture) =>
+    h("tr", {},
+      h("td", {}, day(capture.time_ms)),
+      h("td", {}, h("a", { href: `/target/${capture.target}` }, capture.name)),
+      h("td", {}, capture.reason),
+      h("td", {}, capture.kind === "native" ? "malloc" : "Go objects"),
+      h("td", {}, h("a", { href: `/capture/${capture.id}` }, capture.kind === "native" ? "what was not freed" : "what lives")),
+      h("td", {}, capture.kind === "native" ? null : h("a", { href: `/capture/${capture.id}?sample=alloc_space` }, "what was allocated")),
+      h("td", {}, capture.kind === "native" ? null : h("a", { href: `/probes?capture=${capture.id}` }, "how long it lives"))));
+  return table("sampled", ["time", "target", "why", "what", "", "", ""], rows, "Nobody has looked yet.");
+}
+
+/** How long objects live, by what was allocated. */
+async function lifetimes(capture: number): Promise<HTMLElement> {
+  const tags = await get<Tags>(`/captures/${capture}/tags?sample=alloc_space`);
+  const values = tags.keys.find((key) => key.key === "half_live")?.values ?? [];
+  const times = values.flatMap(({ value, total }) => (typeof value === "number" ? [{ seconds: value / 1e9, total }] : [])).sort((a, b) => a.seconds - b.seconds);
+  const rows = times.map(({ seconds, total }) =>
+    h("tr", {}, h("td", { class: "num" }, duration(seconds)), h("td", { class: "num" }, bytes(total)), h("td", { class: "num" }, percent(total, tags.total))));
+  const long = tags.total - times.reduce((sum, { total }) => sum + total, 0);
+  if (long > 0) rows.push(h("tr", {}, h("td", { class: "num" }, "longer than was looked"), h("td", { class: "num" }, bytes(long)), h("td", { class: "num" }, percent(long, tags.total))));
+  return h("section", {}, h("h3", {}, `How long objects of capture ${capture} live`),
+    table("lifetimes", ["half of them live", "allocated", ""], rows, "Nothing was sampled."));
+}
+
+function killed(kills: readonly Kill[], captures: readonly Seen[]): HTMLElement {
+  const rows = kills.map(({ time_ms: time, fields }) => {
+    const heap = captures.find((capture) => capture.kind === "heap" && capture.target === fields.target && Math.abs(capture.time_ms - time) < TOGETHER_MS);
+    const why = fields.cause === "cgroup" ? `cgroup ${fields.cgroup} at its limit of ${bytes(fields.limit_bytes ?? 0)}` : "the machine was out of memory";
+    return h("tr", {},
+      h("td", {}, day(time)),
+      h("td", {}, fields.target === null ? fields.name : h("a", { href: `/target/${fields.target}` }, fields.name), h("span", { class: "dim" }, ` pid ${fields.pid}`)),
+      h("td", { class: "num" }, bytes(fields.resident_bytes)),
+      h("td", {}, why),
+      h("td", {}, heap ? h("a", { href: `/capture/${heap.id}` }, "the heap of the moment") : null));
+  });
+  return table("kills", ["time", "program", "resident", "why", ""], rows, "The kernel has killed nothing for want of memory while somebody looked.");
+}
