@@ -197,7 +197,7 @@ impl Shared {
         let floors: Vec<Position> = (0..shards.len()).map(|index| shards.floor(index)).collect();
         let mut queues: Vec<Vec<Item>> = vec![Vec::new(); shards.len()];
         for item in taken.items {
-            let shard = shards.of(item.series.number);
+            let shard = shards.of(item.series.key);
             let is_new = floors.get(shard).is_none_or(|floor| item.position >= *floor);
             if let Some(queue) = queues.get_mut(shard).filter(|_| is_new) {
                 queue.push(item);

@@ -26,12 +26,29 @@ pub(crate) struct Meta {
 /// A series as a destination gets it.
 #[derive(Debug)]
 pub(crate) struct Series {
-    /// Its number in the log; the shard follows from it.
-    pub(crate) number: u32,
+    /// Made of its labels: equal for a series however often it was numbered anew, also by another
+    /// process. The shard follows from it.
+    pub(crate) key: u32,
     pub(crate) labels: Labels,
     pub(crate) meta: Option<Arc<Meta>>,
     /// Until then (milliseconds since the epoch) the receiver is not asked again to take it.
     pub(crate) held_until: AtomicI64,
+}
+
+impl Series {
+    pub(crate) fn new(labels: Labels, meta: Option<Arc<Meta>>) -> Series {
+        let mut hasher = crc32fast::Hasher::new();
+        for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+            hasher.update(text.as_bytes());
+            // In no text.
+            hasher.update(&[0xff]);
+        }
+        Series { key: hasher.finalize(), labels, meta, held_until: AtomicI64::new(0) }
+    }
+
+    fn is_same(self: &Arc<Self>, other: &Arc<Series>) -> bool {
+        Arc::ptr_eq(self, other) || self.key == other.key && self.labels == other.labels
+    }
 }
 
 /// A value of a series.
@@ -75,13 +92,13 @@ impl Counts {
 
 /// Puts the values of a series beside each other, in their order.
 pub(crate) fn group(items: &mut [Item]) {
-    items.sort_by_key(|item| Arc::as_ptr(&item.series) as usize);
+    items.sort_by_key(|item| item.series.key);
 }
 
 /// The runs of [`group`]ed items that are of one series and kind.
 pub(crate) fn runs(items: &[Item]) -> impl Iterator<Item = &[Item]> {
     items.chunk_by(|one, other| {
-        Arc::ptr_eq(&one.series, &other.series)
+        one.series.is_same(&other.series)
             && one.value.float().is_some() == other.value.float().is_some()
     })
 }

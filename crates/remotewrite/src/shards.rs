@@ -68,9 +68,9 @@ impl Shards {
         Some((shard, shard.state.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// The shard of a series.
-    pub(crate) fn of(&self, number: u32) -> usize {
-        number as usize % self.list.len().max(1)
+    /// The shard of a series with this key.
+    pub(crate) fn of(&self, key: u32) -> usize {
+        key as usize % self.list.len().max(1)
     }
 
     /// What is before it was done by an earlier process.

@@ -1,7 +1,6 @@
 //! What a destination knows of the series in the log, under the labels that it sends.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::AHashMap;
@@ -168,8 +167,7 @@ impl Tables {
         let kept = relabel(&self.rules, &all).filter(|labels| !labels.is_empty());
         slot.series = kept.map(|kept| {
             let labels = if kept == *labels { self.log.shared(&kept) } else { kept };
-            let held_until = AtomicI64::new(0);
-            Arc::new(Series { number, labels, meta: meta.cloned(), held_until })
+            Arc::new(Series::new(labels, meta.cloned()))
         });
     }
 

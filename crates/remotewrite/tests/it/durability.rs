@@ -60,6 +60,43 @@ fn what_was_not_sent_is_sent_after_a_restart() {
     assert!(arrived.values().all(|count| *count == 1));
 }
 
+/// A process numbers series as they come. What waits from before and what comes after a restart are one
+/// series all the same.
+#[test]
+fn series_stay_in_order_over_a_restart() {
+    let is_ill = Arc::new(AtomicBool::new(true));
+    let ill = Arc::clone(&is_ill);
+    let receiver = Receiver::start(move |_, _| match ill.load(Ordering::Relaxed) {
+        true => reply(503, "ill"),
+        false => reply(204, ""),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let queue = "{min_shards: 4, max_samples_per_send: 500, min_backoff: 1ms, max_backoff: 20ms}";
+    let yaml = format!("- {{url: '{}', queue_config: {queue}}}", receiver.url);
+    let mut names = names(200);
+    for start in [0, 5, 10] {
+        names.rotate_left(61);
+        let (writes, _) = open(folder.path(), &yaml);
+        for round in start..start + 5 {
+            writes.append("a", time(round), &[gauge(&names, round as f64)]);
+        }
+        assert!(!writes.drain(Duration::from_millis(50)));
+    }
+    is_ill.store(false, Ordering::Relaxed);
+    receiver.requests.lock().unwrap().clear();
+    let (writes, _) = open(folder.path(), &yaml);
+    assert!(writes.drain(DRAIN));
+    let mut latest: BTreeMap<String, i64> = BTreeMap::new();
+    for series in receiver.requests().iter().flat_map(|request| &request.series) {
+        let name = series.label("series");
+        for (time, ..) in &series.samples {
+            let before = latest.insert(name.to_owned(), *time);
+            assert!(before.is_none_or(|it| it < *time), "{name}: {time} comes after {before:?}");
+        }
+    }
+    assert_eq!(arrived(&receiver.requests()).len(), 200 * 15);
+}
+
 #[test]
 fn what_was_sent_is_not_sent_again() {
     let receiver = Receiver::start(|_, _| reply(204, ""));
