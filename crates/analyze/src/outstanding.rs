@@ -1,7 +1,8 @@
 //! What a process has from an allocator of C and has not freed, by stack, from a sample.
 //!
 //! A block of `size` bytes is in the sample with probability `1 - exp(-size / every)`; each stands
-//! for the inverse of it, and carries the error that this brings. One pass over the blocks.
+//! for the inverse of it, and carries the error that this brings. Where the process took the sample
+//! itself, it says what each block stands for. One pass over the blocks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use model::StackId;
 use model::probe::{CallStackId, MonotonicNanos, NativeHeap, StackEnd};
 
-use crate::samples::Estimate;
+use crate::samples::{self, Estimate};
 
 /// What a stack asked for and nobody has freed.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,26 +43,34 @@ pub fn outstanding(
     names: &HashMap<CallStackId, StackId>,
     older: Duration,
 ) -> OutstandingBlocks {
-    let mut counted: BTreeMap<(Option<StackId>, bool, u64), u64> = BTreeMap::new();
+    let mut counted: BTreeMap<(Option<StackId>, bool, u64, Option<u64>), u64> = BTreeMap::new();
     let mut oldest: HashMap<Option<StackId>, MonotonicNanos> = HashMap::new();
-    let (mut found, rate) = (OutstandingBlocks::default(), heap.every.cast_signed());
+    let mut found = OutstandingBlocks::default();
+    let weight = |size: u64, bytes: Option<u64>| match bytes {
+        // Samplers tell of nothing that they let stand for less than itself.
+        Some(bytes) if size > 0 => (bytes as f64 / size as f64).max(1.0),
+        Some(_) => 1.0,
+        None => samples::weight(size as f64, heap.every.unwrap_or(1).cast_signed()),
+    };
     for block in &heap.blocks {
+        let bytes = block.weight.map(|bytes| bytes.0);
         if heap.time.seconds_since(block.born) < older.as_secs_f64() {
-            found.young.add(1, block.size.0, rate);
+            found.young.add_weighted(1, block.size.0, weight(block.size.0, bytes));
             continue;
         }
         let stack = names.get(&block.stack).copied();
         let is_cut = heap.stacks.get(&block.stack).is_none_or(|of| of.end == StackEnd::Lost);
-        *counted.entry((stack, is_cut, block.size.0)).or_default() += 1;
+        *counted.entry((stack, is_cut, block.size.0, bytes)).or_default() += 1;
         let oldest = oldest.entry(stack).or_insert(block.born);
         *oldest = block.born.min(*oldest);
     }
     let mut stacks: BTreeMap<Option<StackId>, Estimate> = BTreeMap::new();
-    for ((stack, is_cut, size), samples) in counted {
-        stacks.entry(stack).or_default().add(samples, size, rate);
-        found.total.add(samples, size, rate);
+    for ((stack, is_cut, size, bytes), samples) in counted {
+        let weight = weight(size, bytes);
+        stacks.entry(stack).or_default().add_weighted(samples, size, weight);
+        found.total.add_weighted(samples, size, weight);
         if is_cut {
-            found.cut.add(samples, size, rate);
+            found.cut.add_weighted(samples, size, weight);
         }
     }
     let age = |stack| oldest.get(&stack).map_or(0.0, |born| heap.time.seconds_since(*born));
@@ -133,13 +142,14 @@ mod tests {
 
     fn block(size: u64, born: u64, stack: u64) -> NativeBlock {
         let (size, born) = (Bytes(size), MonotonicNanos(born * 1_000_000_000));
-        NativeBlock { address: Addr(born.0 + size.0), size, born, stack: CallStackId(stack) }
+        let (address, stack) = (Addr(born.0 + size.0), CallStackId(stack));
+        NativeBlock { address, size, born, stack, weight: None }
     }
 
     fn heap(every: u64) -> NativeHeap {
         let stack = |end| CallStack { calls: vec![Addr(1)], end };
         NativeHeap {
-            every,
+            every: Some(every),
             time: MonotonicNanos(100_000_000_000),
             blocks: vec![
                 block(100, 10, 1),
@@ -184,6 +194,21 @@ mod tests {
         let expected = 2.0 * 1050.833 + 1581.977 + 1003.504 + 1002.502;
         assert!((found.total.bytes - expected).abs() < 0.01, "{}", found.total.bytes);
         assert_eq!(found.total.samples, 5);
+    }
+
+    #[test]
+    fn samples_of_the_process_stand_for_what_it_says() {
+        let mut heap = heap(1);
+        heap.every = None;
+        for block in &mut heap.blocks {
+            block.weight = Some(Bytes(block.size.0 * 4));
+        }
+        let found = outstanding(&heap, &HashMap::new(), Duration::ZERO);
+        let total = found.total;
+        assert_eq!((total.samples, total.objects, total.bytes), (5, 20.0, 4.0 * 1212.0));
+        // The variance of each: weight * (weight - 1) * size².
+        let squares = 2.0 * 100_f64.powi(2) + 1000_f64.powi(2) + 7_f64.powi(2) + 5_f64.powi(2);
+        assert!((total.bytes_error - (12.0 * squares).sqrt()).abs() < 1e-6, "{total:?}");
     }
 
     #[test]

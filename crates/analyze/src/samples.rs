@@ -57,8 +57,12 @@ pub struct Estimate {
 
 impl Estimate {
     pub(crate) fn add(&mut self, samples: u64, size: u64, rate: i64) {
+        self.add_weighted(samples, size, weight(size as f64, rate));
+    }
+
+    /// The same where each sample stands for so many objects.
+    pub(crate) fn add_weighted(&mut self, samples: u64, size: u64, weight: f64) {
         let (count, size) = (samples as f64, size as f64);
-        let weight = weight(size, rate);
         self.samples += samples;
         self.objects += count * weight;
         self.bytes += count * weight * size;
@@ -76,7 +80,7 @@ impl Estimate {
 }
 
 /// How many objects a sample of this size stands for.
-fn weight(size: f64, rate: i64) -> f64 {
+pub(crate) fn weight(size: f64, rate: i64) -> f64 {
     if rate <= 1 || size <= 0.0 { 1.0 } else { 1.0 / -(-size / rate as f64).exp_m1() }
 }
 

@@ -74,8 +74,9 @@ pub struct Collector {
     assists: AHashMap<GoId, Time>,
     workers: AHashMap<GoId, (Worker, Time)>,
     heap: Option<u64>,
-    /// The heap when the world stopped to end marking.
-    heap_at_stop: Option<u64>,
+    /// The largest heap since marking began, but for the latest figure: the last one of a collection
+    /// is what was marked. The heap grows until the world stands still, a while after it was told to.
+    heap_peak: Option<u64>,
     goal: Option<u64>,
 }
 
@@ -133,7 +134,7 @@ impl Collector {
             goal_bytes: self.goal,
             ..Collection::default()
         };
-        self.heap_at_stop = None;
+        self.heap_peak = None;
         self.open = Some((collection, since));
     }
 
@@ -141,7 +142,7 @@ impl Collector {
         let Some((mut collection, since)) = self.open.take() else { return };
         collection.mark_nanos = event.time.nanos_since(since);
         collection.heap_live_bytes = self.heap;
-        collection.heap_peak_bytes = self.heap_at_stop;
+        collection.heap_peak_bytes = self.heap_peak;
         self.done.push(collection);
     }
 
@@ -152,9 +153,6 @@ impl Collector {
             "GC mark termination" => Stop::MarkTermination,
             _ => Stop::Other,
         };
-        if stop == Stop::MarkTermination {
-            self.heap_at_stop = self.heap;
-        }
         self.stops.insert(event.goroutine, (stop, event.time));
     }
 
@@ -227,7 +225,12 @@ impl Analysis for Collector {
         self.end = event.time;
         match &event.what {
             What::Sync { .. } => self.names.forget_ids(),
-            What::Metric(Metric::HeapBytes, value) => self.heap = Some(*value),
+            What::Metric(Metric::HeapBytes, value) => {
+                let before = self.heap.replace(*value);
+                if self.open.is_some() {
+                    self.heap_peak = self.heap_peak.max(before);
+                }
+            }
             What::Metric(Metric::HeapGoalBytes, value) => self.goal = Some(*value),
             What::RangeBegin(Range::Mark) => self.begin(event, false),
             What::RangeActive(Range::Mark) => self.begin(event, true),
