@@ -40,7 +40,7 @@ GO_VERSIONS ?= 1.21.13 1.24.11 1.27.3
 
 test-rust:
 	PYTHONPATH=$(HOME)/.cache/memsight/python \
-	MEMSIGHT_GO_VERSIONS="$$(scripts/go-toolchain $(GO_VERSIONS))" $(CARGO) test --workspace --locked
+	MEMSIGHT_GO_VERSIONS="$$(scripts/go-toolchain $(GO_VERSIONS))" $(CARGO) xtask test
 
 test-ui: release $(SHOP)
 	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))

@@ -1,8 +1,9 @@
-//! Chores of this repository: `cargo xtask tidy | corpus | pprof-diff | ci`.
+//! Chores of this repository: `cargo xtask tidy | corpus | pprof-diff | ci | test`.
 
 mod ci;
 mod corpus;
 mod pprof_diff;
+mod tests;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ cargo xtask corpus [--seconds N] [--batch N] [--only TEXT] [--check]
 cargo xtask pprof-diff [TEXT]       compares memsight pprof with go tool pprof and google/pprof's
                                     golden files, byte for byte;
                                     TEXT: only cases that contain it
-cargo xtask ci                      formatting, lints, docs and tidy";
+cargo xtask ci                      formatting, lints, docs and tidy
+cargo xtask test                    all tests; those that fail once more, by themselves";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,7 @@ fn run(arguments: &[String]) -> Result<bool> {
         Some("corpus") => corpus::run(&root(), &arguments[1..]),
         Some("pprof-diff") => pprof_diff::run(&root(), arguments.get(1).map(String::as_str)),
         Some("ci") => ci::run(&root()),
+        Some("test") => tests::run(&root()),
         _ => bail!("usage:\n{USAGE}"),
     }
 }
