@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use analyze::families::Families;
-use capture::bpf::{Method, NativeProbe};
+use capture::bpf::{Method, NativeProbe, Source};
 use capture::http::HttpTarget;
 use capture::names::ProcessNames;
 use capture::snapshot::Options;
@@ -341,7 +341,8 @@ pub fn probe(
     let profile = match kind {
         CaptureKind::Native => {
             let mut names = ProcessNames::open(process.pid())?;
-            let probe = NativeProbe::attach(&names, NATIVE_EVERY, Method::Best)?;
+            let probe =
+                NativeProbe::attach(&names, Source::Malloc { every: NATIVE_EVERY }, Method::Best)?;
             // What is as young as this may yet be freed.
             let older = length / 4;
             probes::native(probe, &mut names, older, probes::COST_MAX, &mut step)?.profile

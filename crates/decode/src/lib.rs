@@ -34,3 +34,4 @@ pub mod records;
 pub mod resident;
 pub mod symbols;
 pub mod unwind;
+pub mod usdt;

@@ -173,14 +173,17 @@ pub struct NativeBlock {
     pub born: MonotonicNanos,
     /// By which calls.
     pub stack: CallStackId,
+    /// How many bytes it stands for, where the process itself took the sample.
+    pub weight: Option<Bytes>,
 }
 
 /// What a process has from an allocator of C: a sample of what it asked for since somebody looks
 /// and has not freed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NativeHeap {
-    /// Mean number of bytes between two samples; 1 when all blocks are there.
-    pub every: u64,
+    /// Mean number of bytes between two samples; 1 when all blocks are there. Nothing where the
+    /// process itself took the samples.
+    pub every: Option<u64>,
     /// As of when.
     pub time: MonotonicNanos,
     /// The blocks, by address.

@@ -25,8 +25,8 @@ pub struct NativeSeen {
     pub found: OutstandingBlocks,
     /// The same as `inuse_objects` and `inuse_space`.
     pub profile: Profile,
-    /// Mean number of bytes between two samples.
-    pub every: u64,
+    /// Mean number of bytes between two samples; nothing where the process itself took them.
+    pub every: Option<u64>,
     /// What was lost.
     pub counts: ProbeCounts,
     /// How long it was looked at.
@@ -95,9 +95,9 @@ fn named(heap: &NativeHeap, names: &mut ProcessNames) -> (Profile, HashMap<CallS
 }
 
 /// Adds what is outstanding.
-fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: u64) {
+fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: Option<u64>) {
     profile.period_type = Some(profile.value_type("space", "bytes"));
-    profile.period = every.cast_signed();
+    profile.period = every.unwrap_or(0).cast_signed();
     profile.default_sample_type = profile.strings.lookup("inuse_space");
     profile.time_nanos = capture::now().0.saturating_mul(1_000_000);
     for of in &found.stacks {

@@ -5,13 +5,15 @@
 //! (`runtime.freeSpecial`), so that the cost is that of the samples and not of the allocations.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aya::include_bytes_aligned;
 use model::probe::{HeapSample, MonotonicNanos, ProbeCounts, SampledObject};
 use model::{Addr, Bytes};
 
+use super::multi::{Link, Place, Program, Sees};
 use super::object::{Attachment, Object, ProbeCost};
 use super::record::{self, AllocRecord, FreeRecord};
 use super::support::{self, Need};
@@ -34,13 +36,21 @@ const PROGRAMS: [&str; 2] = ["go_alloc", "go_free"];
 /// The probe: of no process when it is opened, then of those that are attached.
 pub struct AllocProbe {
     object: Object,
-    attached: BTreeMap<u32, Vec<Attachment>>,
+    /// Where the kernel has links for them; it asks for more privileges otherwise.
+    linked: Option<[Program; 2]>,
+    attached: BTreeMap<u32, Attached>,
+}
+
+/// What is attached to a process.
+enum Attached {
+    Links(#[expect(dead_code, reason = "dropping them takes the programs off")] Vec<Link>),
+    Events(Vec<Attachment>),
 }
 
 /// Where an object of a process lies; the key of the kernel's table.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Place {
+struct LivePlace {
     address: u64,
     tgid: u64,
 }
@@ -53,7 +63,7 @@ struct Birth {
 }
 
 // SAFETY: two integers each, any bytes are a value.
-unsafe impl aya::Pod for Place {}
+unsafe impl aya::Pod for LivePlace {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Birth {}
 
@@ -67,11 +77,21 @@ impl AllocProbe {
         support::check_namespace(PROBE)?;
         let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &[])?;
         object.measure();
-        Ok(AllocProbe { object, attached: BTreeMap::new() })
+        let load = || -> io::Result<[Program; 2]> {
+            let linked = object.linked(OBJECT)?;
+            Ok([linked.load(PROGRAMS[0], Sees::Place)?, linked.load(PROGRAMS[1], Sees::Place)?])
+        };
+        let linked = load().ok();
+        Ok(AllocProbe { object, linked, attached: BTreeMap::new() })
     }
 
     /// Whether this process may look at processes at all.
     pub(super) fn try_own_code(&mut self) -> Result<(), CaptureError> {
+        if let Some([program, _]) = &self.linked
+            && program.try_own_code().is_ok()
+        {
+            return Ok(());
+        }
         self.object.try_own_code(PROGRAMS[0])
     }
 
@@ -84,8 +104,8 @@ impl AllocProbe {
         let pid = target.pid();
         let points = target.probe_points(&FUNCTIONS)?;
         let file = PathBuf::from(format!("/proc/{pid}/exe"));
-        let mut attachments = Vec::new();
-        for ((function, program), point) in FUNCTIONS.iter().zip(PROGRAMS).zip(points) {
+        let mut offsets = [0; 2];
+        for ((function, point), offset) in FUNCTIONS.iter().zip(points).zip(&mut offsets) {
             let Some(point) = point else {
                 let reason = format!(
                     "{function} was not found in process {pid}, or is not as Go's \
@@ -93,18 +113,39 @@ impl AllocProbe {
                 );
                 return Err(CaptureError::Probe { probe: PROBE, reason });
             };
-            attachments.push(self.object.probe_user(program, &file, point.file_offset, pid)?);
+            *offset = point.file_offset;
         }
-        self.attached.insert(pid, attachments);
+        let attached = match self.links(&file, offsets, pid) {
+            Ok(links) => Attached::Links(links),
+            Err(_) => Attached::Events(self.events(&file, offsets, pid)?),
+        };
+        self.attached.insert(pid, attached);
         Ok(())
+    }
+
+    fn links(&self, file: &Path, offsets: [u64; 2], pid: u32) -> io::Result<Vec<Link>> {
+        let programs = self.linked.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let pairs = programs.iter().zip(offsets);
+        pairs.map(|(program, offset)| program.attach(file, &[Place::of(offset)], pid)).collect()
+    }
+
+    fn events(
+        &mut self,
+        file: &Path,
+        offsets: [u64; 2],
+        pid: u32,
+    ) -> Result<Vec<Attachment>, CaptureError> {
+        let pairs = PROGRAMS.into_iter().zip(offsets);
+        pairs.map(|(program, offset)| self.object.probe_user(program, file, offset, pid)).collect()
     }
 
     /// No longer looks at a process.
     pub fn detach(&mut self, pid: u32) {
-        let attachments = self.attached.remove(&pid).unwrap_or_default();
-        attachments.into_iter().for_each(|attachment| self.object.detach(attachment));
+        if let Some(Attached::Events(events)) = self.attached.remove(&pid) {
+            events.into_iter().for_each(|event| self.object.detach(event));
+        }
         let gone = self.places(pid);
-        let mut live = self.object.table::<Place, Birth>("live");
+        let mut live = self.object.table::<LivePlace, Birth>("live");
         for place in gone {
             // It may have been freed meanwhile.
             let _ = live.remove(&place);
@@ -126,15 +167,16 @@ impl AllocProbe {
         self.places(pid).into_iter().map(|place| Addr(place.address)).collect()
     }
 
-    fn places(&mut self, pid: u32) -> Vec<Place> {
-        let live = self.object.entries::<Place, Birth>("live", LIVE_MAX);
+    fn places(&mut self, pid: u32) -> Vec<LivePlace> {
+        let live = self.object.entries::<LivePlace, Birth>("live", LIVE_MAX);
         let places = live.into_iter().map(|(place, _)| place);
         places.filter(|place| place.tgid == u64::from(pid)).collect()
     }
 
     /// What it costs the processes it looks at.
     pub fn cost(&self) -> ProbeCost {
-        self.object.cost()
+        let linked = self.linked.iter().flatten().filter_map(|program| program.cost().ok());
+        linked.fold(self.object.cost(), ProbeCost::plus)
     }
 
     /// What was told and what not.

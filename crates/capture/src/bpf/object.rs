@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
-use aya::programs::{BtfTracePoint, ProgramError, UProbe};
+use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, UProbe};
 use aya::sys::{Stats, enable_stats};
 use aya::{Btf, Ebpf, EbpfLoader};
 use decode::elf::Elf;
 use model::probe::ProbeCounts;
 
+use super::multi::Linked;
 use super::record::{COUNT_DROPPED, COUNT_MAP_FULL, COUNT_NO_STACK, COUNT_SEEN};
-use super::session::Linked;
 use super::support::{self, Need};
 use crate::error::CaptureError;
 use crate::image::Image;
@@ -39,6 +39,12 @@ pub struct ProbeCost {
 const ENTRY: Duration = Duration::from_nanos(450);
 
 impl ProbeCost {
+    /// Both together.
+    #[must_use]
+    pub(super) fn plus(self, other: ProbeCost) -> ProbeCost {
+        ProbeCost { runs: self.runs + other.runs, ran: self.ran + other.ran }
+    }
+
     /// The share of a core that it took in this time.
     pub fn share(&self, time: Duration) -> f64 {
         let entries = ENTRY.as_secs_f64() * self.runs as f64;
@@ -158,11 +164,11 @@ impl Object {
         Ok(())
     }
 
-    /// Programs of this object as sessions: see [`session`].
+    /// The programs of this object, to be attached by links: see [`multi`](super::multi).
     ///
     /// # Errors
-    /// When the kernel has none.
-    pub(super) fn sessions(&self, object: &[u8]) -> io::Result<Linked> {
+    /// When the object has no types that the kernel takes.
+    pub(super) fn linked(&self, object: &[u8]) -> io::Result<Linked> {
         Linked::new(object, &self.maps)
     }
 
@@ -228,10 +234,8 @@ impl Object {
     /// What its programs cost since they are measured.
     pub(super) fn cost(&self) -> ProbeCost {
         let programs = self.ebpf.programs().filter_map(|(_, program)| program.info().ok());
-        programs.fold(ProbeCost::default(), |cost, info| ProbeCost {
-            runs: cost.runs + info.run_count(),
-            ran: cost.ran + info.run_time(),
-        })
+        let cost = |info: ProgramInfo| ProbeCost { runs: info.run_count(), ran: info.run_time() };
+        programs.map(cost).fold(ProbeCost::default(), ProbeCost::plus)
     }
 
     /// What was told and what not.

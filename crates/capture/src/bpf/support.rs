@@ -25,6 +25,10 @@ impl Need {
     fn capabilities(self) -> &'static [&'static str] {
         match self {
             Need::Kernel => &["CAP_BPF", "CAP_PERFMON"],
+            // Links, which this kernel has for all of them, ask for less than events of perf.
+            Need::User if kernel_version() >= (6, 13) => {
+                &["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE"]
+            }
             Need::User => &["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
         }
     }
@@ -132,5 +136,26 @@ pub(super) fn check_namespace(probe: &'static str) -> Result<(), CaptureError> {
             Err(CaptureError::Probe { probe, reason: reason.to_owned() })
         }
         _ => Ok(()),
+    }
+}
+
+/// The first two numbers of the kernel's release.
+pub(super) fn kernel_version() -> (u32, u32) {
+    version(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default())
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn releases_have_versions() {
+        let releases = ["6.1.0-18-amd64", "6.13.5-cloud", "6.14\n", "7.0-rc1", ""];
+        assert_eq!(releases.map(version), [(6, 1), (6, 13), (6, 14), (7, 0), (0, 0)]);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use capture::ErrorKind;
-use capture::bpf::{Method, NativeProbe};
+use capture::bpf::{Method, NativeProbe, Source};
 use capture::names::ProcessNames;
 use model::Addr;
 use model::probe::{CallStack, NativeHeap, ProbeCounts, StackEnd};
@@ -74,9 +74,12 @@ struct Seen {
 
 /// Runs a program under the probe; nothing when that is not permitted.
 fn watch(command: &mut Command, every: u64, method: Method) -> Option<Seen> {
-    let mut program = Program::start(command);
+    watch_program(&mut Program::start(command), Source::Malloc { every }, method)
+}
+
+fn watch_program(program: &mut Program, source: Source, method: Method) -> Option<Seen> {
     let mut names = ProcessNames::open(program.child.id()).unwrap();
-    let mut probe = match NativeProbe::attach(&names, every, method) {
+    let mut probe = match NativeProbe::attach(&names, source, method) {
         Ok(probe) => probe,
         Err(error) if error.kind() == ErrorKind::Denied => {
             println!("skipped: {error}");
@@ -122,7 +125,7 @@ impl Seen {
                 continue;
             };
             let of = sites.entry(site).or_default();
-            *of = (of.0 + block.size.0, of.1 + 1);
+            *of = (of.0 + block.weight.unwrap_or(block.size).0, of.1 + 1);
         }
         sites
     }
@@ -271,6 +274,34 @@ fn a_sample_tells_what_is_left_within_its_error() {
         assert!(blocks * 50 < all, "{site}: {blocks} of {all} blocks are no sample");
     }
     assert!(seen.counts.seen > 250_000, "{}", seen.counts.seen);
+}
+
+/// What a program tells is what it says it told, wherever its compiler left the arguments, and it knows
+/// that somebody looks for as long as somebody does.
+#[test]
+fn what_a_program_samples_itself_is_taken_as_it_tells() {
+    if !Path::new("/usr/include/x86_64-linux-gnu/sys/sdt.h").exists() {
+        return println!("skipped: there is no sys/sdt.h (apt-get install systemtap-sdt-dev)");
+    }
+    for flags in [&[][..], &["-O0"], &["-no-pie", "-fno-omit-frame-pointer"], &["-static"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = Program::start(&mut compiled(folder.path(), "tells.c", flags));
+        let Some(seen) = watch_program(&mut program, Source::Usdt, Method::Best) else { return };
+        seen.check_complete();
+        assert_eq!(seen.sites("tell_", &[]), seen.truth, "{flags:?}");
+        assert_eq!(seen.counts.seen, 400, "{flags:?}");
+        let expected = Sites::from([("lookers".to_owned(), (0, 0))]);
+        assert_eq!(program.run(), expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_program_that_tells_nothing_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(&mut compiled(folder.path(), "leaks.c", &[]));
+    let names = ProcessNames::open(program.child.id()).unwrap();
+    let error = NativeProbe::attach(&names, Source::Usdt, Method::Best).map(drop).unwrap_err();
+    assert!(error.to_string().contains("no static probe otel_memory:free"), "{error}");
 }
 
 /// An allocator that is put in the place of the C library's.

@@ -105,6 +105,10 @@ pub(crate) struct NativeArgs {
     /// Mean number of bytes between two samples; 1 counts all, at a higher cost.
     #[arg(long, value_name = "BYTES", value_parser = parse_every, default_value = "512KiB")]
     pub every: u64,
+    /// Takes the samples of the process itself, which tells them by static probes (USDT): those of
+    /// OpenTelemetry, otel_memory:alloc and otel_memory:free.
+    #[arg(long, conflicts_with = "every")]
+    pub usdt: bool,
     /// Ends early when the probe takes more than this of the process's time, as a share of a core.
     #[arg(long, value_name = "SHARE", value_parser = parse_share, default_value = "50%")]
     pub max_cost: f64,

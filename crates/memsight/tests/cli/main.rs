@@ -19,6 +19,7 @@ mod planted;
 mod planted_waste;
 mod pprof;
 mod probe;
+mod probe_ends;
 mod probe_native;
 mod processes;
 mod profiles;

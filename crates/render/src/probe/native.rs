@@ -34,8 +34,8 @@ pub struct NativeReport<'a> {
     pub allocators: Vec<String>,
     /// For how long.
     pub seconds: f64,
-    /// Mean number of bytes between two samples.
-    pub every: u64,
+    /// Mean number of bytes between two samples; nothing where the process itself took them.
+    pub every: Option<u64>,
     /// What is younger was left out.
     pub older_seconds: f64,
     /// All that is outstanding.
@@ -56,8 +56,9 @@ const CALLS_SHOWN: usize = 8;
 /// A table for people.
 pub fn native_text(report: &NativeReport<'_>, limit: usize, paint: Paint) -> String {
     let sampling = match report.every {
-        1 => "every block".to_owned(),
-        every => format!("one sample in {}", Bytes(every)),
+        None => "samples of its own".to_owned(),
+        Some(1) => "every block".to_owned(),
+        Some(every) => format!("one sample in {}", Bytes(every)),
     };
     let mut out = format!(
         "{} (pid {}), {:.1} s, {sampling}, {}\n",
@@ -143,7 +144,7 @@ pub fn native_value(report: &NativeReport<'_>) -> Value {
         "name": report.name,
         "allocators": report.allocators,
         "seconds": json::number(report.seconds),
-        "sampling_bytes": json::unsigned(report.every),
+        "sampling_bytes": report.every.map(json::unsigned),
         "older_seconds": json::number(report.older_seconds),
         "live": estimate(&report.total),
         "younger": estimate(&report.young),

@@ -4,6 +4,8 @@
 //! trap where it begins; those that are sampled cost one more where they return (before Linux 6.13
 //! all do), and their stack is unwound there. What was there before is not known.
 
+mod statics;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +18,10 @@ use decode::procfs;
 use model::Addr;
 use model::probe::{CallStack, CallStackId, MonotonicNanos, NativeBlock, NativeHeap, ProbeCounts};
 
-use super::object::{Attachment, Object, own_entry};
-use super::session::Session;
+use super::multi::{Link, Place, Sees};
+use super::object::{Attachment, Object};
 use super::stacks;
-use super::support::{self, Need};
+use super::support::{self, Need, kernel_version};
 use super::unwinding::Unwinding;
 use crate::error::CaptureError;
 use crate::live::monotonic_nanos;
@@ -55,9 +57,10 @@ struct ObjectRecord {
     bytes: u64,
     nanos: u64,
     stack: u64,
+    weight: u64,
 }
 
-const _: () = assert!(size_of::<Control>() == 24 && size_of::<ObjectRecord>() == 24);
+const _: () = assert!(size_of::<Control>() == 24 && size_of::<ObjectRecord>() == 32);
 
 // SAFETY: integers without padding, any bytes are a value.
 unsafe impl aya::Pod for Control {}
@@ -75,6 +78,19 @@ pub struct Allocator {
     pub unfollowed: Vec<String>,
 }
 
+/// Who says what is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Calls of malloc and its kin, seen from outside.
+    Malloc {
+        /// Of the bytes that are asked for, one in so many is sampled on average, and with it the
+        /// block that it is in; all are with 1.
+        every: u64,
+    },
+    /// The process itself, which samples as it likes: static probes of the provider `otel_memory`.
+    Usdt,
+}
+
 /// How calls are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -87,7 +103,7 @@ pub enum Method {
 /// The probe, of one process.
 pub struct NativeProbe {
     object: Object,
-    every: u64,
+    source: Source,
     unwinding: Unwinding,
     allocators: Vec<Allocator>,
     attached: Attached,
@@ -95,8 +111,8 @@ pub struct NativeProbe {
 
 /// Programs that are attached to the allocators.
 enum Attached {
-    /// Both ends of a call by one program, and the return only when it is wanted.
-    Sessions(Vec<Session>),
+    /// Both ends of a call by one program, and the return only when it is wanted; or static probes.
+    Links(Vec<Link>),
     /// Each end by its own, on older kernels.
     Probes(Vec<Attachment>),
 }
@@ -120,37 +136,37 @@ impl NativeProbe {
     pub(super) fn check() -> Result<(), CaptureError> {
         support::check_namespace(PROBE)?;
         let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &[])?;
-        let with_session = || {
-            let mut session = object.sessions(OBJECT)?.load("session_free")?;
-            let (file, entry) = own_entry()?;
-            session.attach(file, &[entry], std::process::id())
-        };
+        let with_session =
+            || object.linked(OBJECT)?.load("session_free", Sees::Both)?.try_own_code();
         // Sessions need less privileges than what kernels before 6.13 have.
         with_session().or_else(|_: io::Error| object.try_own_code("end_call"))
     }
 
-    /// Begins to look at a process. Of the bytes it asks for, one in `every` is sampled on average,
-    /// and with it the block that it is in; all are with 1.
+    /// Begins to look at a process.
     ///
     /// # Errors
-    /// When the process has no allocator that is known, or the kernel cannot do it or does not let
-    /// us; the message says which privilege or option is missing.
+    /// When the process has no allocator that is known, or does not tell of what it allocates, or the
+    /// kernel cannot do it or does not let us; the message says which privilege or option is missing.
     pub fn attach(
+        names: &ProcessNames,
+        source: Source,
+        method: Method,
+    ) -> Result<NativeProbe, CaptureError> {
+        support::check_namespace(PROBE)?;
+        match source {
+            Source::Malloc { every } => NativeProbe::at_malloc(names, every, method),
+            Source::Usdt => NativeProbe::at_static_probes(names),
+        }
+    }
+
+    fn at_malloc(
         names: &ProcessNames,
         every: u64,
         method: Method,
     ) -> Result<NativeProbe, CaptureError> {
-        support::check_namespace(PROBE)?;
         check_returns(names.pid())?;
         let mut found = allocators_of(names)?;
-        let mut unwinding = Unwinding::of(names);
-        let live = if every < EVERY_FINE { LIVE_MAX_EXACT } else { LIVE_MAX };
-        let sizes = [("rows", unwinding.rows_max()), ("live", live), ("stacks", STACKS_MAX)];
-        let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &sizes)?;
-        let control = Control { target: names.pid().into(), every, ..Control::default() };
-        unwinding.write(&mut object, names)?;
-        let told = object.array::<Control>("controls").set(0, control, 0);
-        told.map_err(|error| object.explain(&error))?;
+        let (mut object, unwinding) = loaded(names, every)?;
         let mut unfollowed = Vec::new();
         if !has_memory(names.pid()) {
             unfollowed = leave_throwing(&mut found);
@@ -160,7 +176,7 @@ impl NativeProbe {
             Method::Probes => Err(io::Error::from(io::ErrorKind::Unsupported)),
         };
         let attached = match of_sessions {
-            Ok(sessions) => Attached::Sessions(sessions),
+            Ok(sessions) => Attached::Links(sessions),
             Err(_) => {
                 unfollowed.extend(leave_throwing(&mut found));
                 // Whether that was for want of a privilege is found out now.
@@ -172,7 +188,23 @@ impl NativeProbe {
             let of_this = unfollowed.iter().filter(|(path, _)| *path == allocator.path);
             allocator.unfollowed = of_this.map(|(_, name)| name.clone()).collect();
         }
-        Ok(NativeProbe { object, every, unwinding, allocators, attached })
+        let source = Source::Malloc { every };
+        Ok(NativeProbe { object, source, unwinding, allocators, attached })
+    }
+
+    fn at_static_probes(names: &ProcessNames) -> Result<NativeProbe, CaptureError> {
+        let found = statics::telling(names)?;
+        let (mut object, unwinding) = loaded(names, 0)?;
+        let links = statics::attach(&mut object, names.pid(), &found);
+        let attached = Attached::Links(links.map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => CaptureError::Probe {
+                probe: PROBE,
+                reason: "static probes need Linux 6.10".to_owned(),
+            },
+            _ => object.explain(&error),
+        })?);
+        let allocators = found.iter().map(statics::Telling::allocator).collect();
+        Ok(NativeProbe { object, source: Source::Usdt, unwinding, allocators, attached })
     }
 
     /// The allocators that are looked at.
@@ -208,18 +240,23 @@ impl NativeProbe {
         // What was under way in a program of the kernel takes microseconds.
         thread::sleep(Duration::from_millis(2));
         let counts = self.object.counts();
-        match std::mem::replace(&mut self.attached, Attached::Sessions(Vec::new())) {
-            Attached::Sessions(sessions) => drop(sessions),
+        match std::mem::replace(&mut self.attached, Attached::Links(Vec::new())) {
+            Attached::Links(sessions) => drop(sessions),
             Attached::Probes(probes) => {
                 probes.into_iter().for_each(|attachment| self.object.detach(attachment));
             }
         }
         let blocks = self.blocks();
         let stacks = self.stacks(&blocks);
-        Ok((NativeHeap { every: self.every, time, blocks, stacks }, counts))
+        let every = match self.source {
+            Source::Malloc { every } => Some(every),
+            Source::Usdt => None,
+        };
+        Ok((NativeHeap { every, time, blocks, stacks }, counts))
     }
 
     fn blocks(&mut self) -> Vec<NativeBlock> {
+        let has_weights = self.source == Source::Usdt;
         let live = self.object.table::<u64, ObjectRecord>("live");
         let mut blocks: Vec<NativeBlock> = live
             .iter()
@@ -229,6 +266,7 @@ impl NativeProbe {
                 size: model::Bytes(record.bytes),
                 born: MonotonicNanos(record.nanos),
                 stack: CallStackId(record.stack),
+                weight: has_weights.then_some(model::Bytes(record.weight)),
             })
             .collect();
         blocks.sort_by_key(|block| block.address);
@@ -240,6 +278,19 @@ impl NativeProbe {
         let stack = |id: CallStackId| Some((id, stacks::call_stack(&mut self.object, id.0)?));
         ids.into_iter().filter_map(stack).collect()
     }
+}
+
+/// The object in the kernel, told whom to look at, and whose stacks it unwinds.
+fn loaded(names: &ProcessNames, every: u64) -> Result<(Object, Unwinding), CaptureError> {
+    let mut unwinding = Unwinding::of(names);
+    let live = if every < EVERY_FINE { LIVE_MAX_EXACT } else { LIVE_MAX };
+    let sizes = [("rows", unwinding.rows_max()), ("live", live), ("stacks", STACKS_MAX)];
+    let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &sizes)?;
+    let control = Control { target: names.pid().into(), every, ..Control::default() };
+    unwinding.write(&mut object, names)?;
+    let told = object.array::<Control>("controls").set(0, control, 0);
+    told.map_err(|error| object.explain(&error))?;
+    Ok((object, unwinding))
 }
 
 /// Leaves out the functions that may throw; file and name of each.
@@ -255,8 +306,8 @@ fn leave_throwing(found: &mut [Found]) -> Vec<(String, String)> {
 }
 
 /// Attaches sessions: one program for each kind of function, to all places of a file at once.
-fn sessions(object: &Object, pid: u32, found: &[Found]) -> io::Result<Vec<Session>> {
-    let linked = object.sessions(OBJECT)?;
+fn sessions(object: &Object, pid: u32, found: &[Found]) -> io::Result<Vec<Link>> {
+    let linked = object.linked(OBJECT)?;
     // What frees comes first: a block of which the end was missed would never go.
     let mut places: BTreeMap<(bool, &str), Vec<(usize, u64)>> = BTreeMap::new();
     for (index, of) in found.iter().enumerate() {
@@ -266,16 +317,15 @@ fn sessions(object: &Object, pid: u32, found: &[Found]) -> io::Result<Vec<Sessio
             of_program.or_default().push((index, function.file_offset));
         }
     }
-    let mut sessions = Vec::new();
+    let mut links = Vec::new();
     for ((_, program), places) in places {
-        let mut session = linked.load(&program.replacen("begin", "session", 1))?;
+        let session = linked.load(&program.replacen("begin", "session", 1), Sees::Both)?;
         for of_file in places.chunk_by(|a, b| a.0 == b.0) {
-            let offsets: Vec<u64> = of_file.iter().map(|(_, offset)| *offset).collect();
-            session.attach(&found[of_file[0].0].region.place, &offsets, pid)?;
+            let offsets: Vec<Place> = of_file.iter().map(|(_, at)| Place::of(*at)).collect();
+            links.push(session.attach(&found[of_file[0].0].region.place, &offsets, pid)?);
         }
-        sessions.push(session);
     }
-    Ok(sessions)
+    Ok(links)
 }
 
 /// Attaches probes: what sees a return first, then what sees a beginning. A call of which only the
@@ -326,11 +376,10 @@ fn program(function: &AllocatorFunction, allocators: usize) -> &'static str {
 fn check_returns(pid: u32) -> Result<(), CaptureError> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let status = read(&format!("/proc/{pid}/status"));
-    let version = version(&read("/proc/sys/kernel/osrelease"));
     let is_filtered = procfs::field(&status, "Seccomp").is_some_and(|mode| mode > 0);
     let features = status.lines().find_map(|line| line.strip_prefix("x86_Thread_features:"));
     let has_shadow_stack = features.is_some_and(|features| features.contains("shstk"));
-    let reason = match version {
+    let reason = match kernel_version() {
         (6, 11..14) if is_filtered => {
             "a seccomp filter forbids it system calls, which on this kernel ends it"
         }
@@ -341,12 +390,6 @@ fn check_returns(pid: u32) -> Result<(), CaptureError> {
     };
     let reason = format!("{reason} when it returns to where a return probe is");
     Err(CaptureError::Refused { pid, reason, advice: Some("use a kernel from 6.14 on") })
-}
-
-/// The first two numbers of a kernel's release.
-fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Reports whether a process is not likely to be refused memory. Where a function throws an
@@ -395,15 +438,4 @@ fn allocators_of(names: &ProcessNames) -> Result<Vec<Found>, CaptureError> {
         return Err(CaptureError::Probe { probe: PROBE, reason });
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn releases_have_versions() {
-        let releases = ["6.1.0-18-amd64", "6.13.5-cloud", "6.14\n", "7.0-rc1", ""];
-        assert_eq!(releases.map(version), [(6, 1), (6, 13), (6, 14), (7, 0), (0, 0)]);
-    }
 }

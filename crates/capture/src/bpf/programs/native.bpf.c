@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //
 // What a process has from malloc and its kin and has not freed: some of it, by a sample of bytes,
-// with the stack that asked for it.
+// with the stack that asked for it. Or, at the end of this file, what the process says of its own
+// samples.
 //
 // A call is seen where the allocator's function begins and, for its result, where it returns to.
 // Whether it is sampled is decided at the beginning, so that all others cost a look into two
@@ -21,6 +22,7 @@ struct control {
 struct object {
 	u64 bytes, nanos;
 	u64 stack;        // key of `stacks`
+	u64 weight;       // bytes that it stands for, where the process says so
 };
 
 enum { SAMPLED = 1, HAS_OLD = 2, BY_POINTER = 4, LEAF = 8, THROWS = 16 };
@@ -170,15 +172,15 @@ SUBPROGRAM int forget(struct pt_regs *ctx)
 	return 0;
 }
 
-// The key of the stack of a function that has just returned. It is walked again, to keep its
-// addresses, when it is a new one.
-INLINE u64 stack_key(struct pt_regs *ctx)
+// The key of the stack of these registers, which are those behind a call if `back` is 1. It is walked
+// again, to keep its addresses, when it is a new one.
+INLINE u64 stack_key(struct pt_regs *ctx, u32 back)
 {
 	struct unwinding *unwinding = scratch(&unwindings);
 	if (!unwinding)
 		return 0;
 	struct walk walk = { 0 };
-	unwind(&walk, unwinding, ctx, 1);
+	unwind(&walk, unwinding, ctx, back);
 	u64 key = walk.hash;
 	if (map_lookup(&stacks, &key))
 		return key;
@@ -191,7 +193,10 @@ INLINE u64 stack_key(struct pt_regs *ctx)
 		return 0;
 	}
 	walk.stack = stack;
-	unwind(&walk, unwinding, ctx, 1);
+	unwind(&walk, unwinding, ctx, back);
+	// All addresses lie behind what is meant.
+	if (!back)
+		stack->addresses[0]++;
 	stack->frames = walk.frames;
 	stack->end = walk.end;
 	return key;
@@ -227,7 +232,7 @@ SUBPROGRAM int end(struct pt_regs *ctx, struct pending *pending)
 		map_update(&live, &call.old_address, &call.old, ANY);
 	if (!address || !(call.flags & SAMPLED))
 		return 0;
-	struct object object = { call.bytes, monotonic_nanos(), stack_key(ctx) };
+	struct object object = { call.bytes, monotonic_nanos(), stack_key(ctx, 1), 0 };
 	if (map_update(&live, &address, &object, ANY))
 		count(COUNT_MAP_FULL);
 	return 0;
@@ -291,4 +296,82 @@ int end_call(struct pt_regs *ctx)
 {
 	struct pending *call = call_of_thread();
 	return is_return(ctx, call) ? end(ctx, call) : 0;
+}
+
+// Static probes (USDT) by which the process itself tells what it samples: OpenTelemetry's
+// otel_memory:alloc(address, size, weighted_bytes) and otel_memory:free(address).
+
+// Where an argument of one is.
+struct argument {
+	s64 number;           // itself, or what is added to the registers
+	u16 base, index;      // registers, by their offset; NO_REGISTER for none
+	u8 scale, size, is_signed, is_memory;
+};
+
+struct static_probe {
+	struct argument arguments[3];
+};
+_Static_assert(sizeof(struct argument) == 16, "arguments");
+
+enum { NO_REGISTER = 0xffff };
+
+// By address of the instruction.
+TABLE(static_probes, 1 << 8, u64, static_probe);
+
+INLINE u64 register_of(struct pt_regs *ctx, u16 offset)
+{
+	u64 value = 0;
+	if (offset < sizeof(*ctx))
+		read_kernel(&value, sizeof(value), (void *)ctx + offset);
+	return value;
+}
+
+INLINE u64 argument(struct pt_regs *ctx, struct argument *at)
+{
+	u64 value = at->number + register_of(ctx, at->base) + register_of(ctx, at->index) * at->scale;
+	u32 size = at->size > 8 ? 8 : at->size;
+	if (at->is_memory) {
+		u64 word = 0;
+		read_user(&word, size, (void *)value);
+		value = word;
+	}
+	u32 unused = (8 - size) * 8 & 63;
+	return at->is_signed ? (u64)((s64)(value << unused) >> unused) : value << unused >> unused;
+}
+
+INLINE struct static_probe *static_probe(struct pt_regs *ctx)
+{
+	struct control *control = control_of_target();
+	u64 place = ctx->ip;
+	return control && !control->stopped ? map_lookup(&static_probes, &place) : 0;
+}
+
+SEC("uprobe")
+int static_alloc(struct pt_regs *ctx)
+{
+	struct static_probe *probe = static_probe(ctx);
+	if (!probe)
+		return 0;
+	count(COUNT_SEEN);
+	u64 address = argument(ctx, &probe->arguments[0]);
+	struct object object = {
+		.bytes = argument(ctx, &probe->arguments[1]),
+		.nanos = monotonic_nanos(),
+		.stack = stack_key(ctx, 0),
+		.weight = argument(ctx, &probe->arguments[2]),
+	};
+	if (address && map_update(&live, &address, &object, ANY))
+		count(COUNT_MAP_FULL);
+	return 0;
+}
+
+SEC("uprobe")
+int static_free(struct pt_regs *ctx)
+{
+	struct static_probe *probe = static_probe(ctx);
+	if (!probe)
+		return 0;
+	u64 address = argument(ctx, &probe->arguments[0]);
+	map_delete(&live, &address);
+	return 0;
 }

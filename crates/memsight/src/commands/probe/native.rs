@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use agent::probes;
 use analyze::outstanding::{OutstandingBlocks, responsible};
-use capture::bpf::{Allocator, Method, NativeProbe};
+use capture::bpf::{Allocator, Method, NativeProbe, Source};
 use capture::find::{binary_name, one_process_by_name};
 use capture::names::ProcessNames;
 use model::Profile;
@@ -21,7 +21,11 @@ use crate::terminal::print;
 pub(crate) fn run(args: &NativeArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let pid = process_of(&args.target, one_process_by_name)?;
     let mut names = ProcessNames::open(pid)?;
-    let probe = NativeProbe::attach(&names, args.every, Method::Best)?;
+    let source = match args.usdt {
+        true => Source::Usdt,
+        false => Source::Malloc { every: args.every },
+    };
+    let probe = NativeProbe::attach(&names, source, Method::Best)?;
     let until = Until::new(Some(args.duration))?;
     say_what_is_followed(probe.allocators());
     let allocators = probe.allocators().iter().map(|of| of.path.clone()).collect();
