@@ -37,6 +37,13 @@ export function duration(seconds: number | null | undefined): string {
   return `${(seconds / 86_400).toFixed(1)} d`;
 }
 
+/** Short times, as probes measure them. */
+export function span(seconds: number): string {
+  if (seconds < 1e-3) return `${(seconds * 1e6).toFixed(0)} µs`;
+  if (seconds < 1) return `${(seconds * 1e3).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
+  return seconds < 90 ? `${seconds.toFixed(1)} s` : duration(seconds);
+}
+
 export function clock(ms: number): string {
   return new Date(ms).toLocaleTimeString("en-GB");
 }

@@ -5,7 +5,7 @@ export interface Notice { readonly kind: string; readonly target: number | null 
 type Listener = (notice: Notice) => void;
 
 const listeners = new Set<Listener>();
-const KINDS = ["target", "capture", "finding", "observation", "rule", "action", "notification", "oom-kill", "warning"] as const;
+const KINDS = ["target", "capture", "finding", "observation", "rule", "action", "notification", "oom-kill", "probe", "warning"] as const;
 
 export function listen(listener: Listener): () => void {
   listeners.add(listener);

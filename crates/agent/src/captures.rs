@@ -22,7 +22,7 @@ use store::{BegunFile, NewCapture, Store, StoreError};
 use crate::budget::{CpuBudget, Turns};
 use crate::events::{Event, Publish};
 use crate::failures::Part;
-use crate::probes;
+use crate::probes::{self, AllocationsSoFar, NativeSoFar, Run, Runs};
 use crate::safety;
 
 /// What went wrong.
@@ -118,6 +118,8 @@ pub struct Captures {
     memory: AtomicU64,
     /// Graphs and traces take turns.
     pub(crate) turns: Turns,
+    /// Probes that are at work, those that clients asked for included.
+    pub runs: Arc<Runs>,
     publish: Publish,
     urgent: AtomicUsize,
     /// By kind: how many, their bytes, CPU microseconds.
@@ -139,7 +141,8 @@ impl Captures {
         let cpu = CpuBudget::new(cpu_share, Instant::now());
         let (turns, urgent) = (Turns::default(), AtomicUsize::new(0));
         let (memory, taken) = (AtomicU64::new(0), Mutex::default());
-        Captures { store, cpu, memory, turns, publish, urgent, taken }
+        let runs = Arc::new(Runs::new(Arc::clone(&publish)));
+        Captures { store, cpu, memory, turns, runs, publish, urgent, taken }
     }
 
     /// How long a scheduled capture has to wait: for urgent ones, and for the budget.
@@ -317,24 +320,20 @@ pub fn heap(live: &LiveTarget, of: HeapOf) -> Result<Taken, CaptureError> {
     Ok(Taken { kind, time, cost, bytes, evidence, is_consistent })
 }
 
-/// Has a probe look at a process for some time, or until told to stop.
+/// Has a probe look at a process for as long as the run is meant to last, or until told to stop; the
+/// run shows what it has found so far.
 ///
 /// # Errors
 /// When it is no process of this machine, or the probe cannot be used on it.
-pub fn probe(
-    kind: CaptureKind,
-    live: &LiveTarget,
-    length: Duration,
-    stop: &AtomicBool,
-) -> Result<Taken, CaptureError> {
+pub fn probe(live: &LiveTarget, run: &Run, stop: &AtomicBool) -> Result<Taken, CaptureError> {
     /// How often it is looked at whether to stop.
     const STEP: Duration = Duration::from_millis(200);
     let LiveTarget::Process(process) = live else {
         let why = "only a process on this machine can be probed";
         return Err(CaptureError::Unsupported(why.to_owned()));
     };
-    let (started, end) = (cpu_time(), Instant::now() + length);
-    let mut step = || {
+    let (kind, started, end) = (run.kind, cpu_time(), Instant::now() + run.length);
+    let step = || {
         let left = end.checked_duration_since(Instant::now())?;
         (!stop.load(Ordering::Relaxed)).then(|| left.min(STEP))
     };
@@ -344,10 +343,20 @@ pub fn probe(
             let probe =
                 NativeProbe::attach(&names, Source::Malloc { every: NATIVE_EVERY }, Method::Best)?;
             // What is as young as this may yet be freed.
-            let older = length / 4;
-            probes::native(probe, &mut names, older, probes::COST_MAX, &mut step)?.profile
+            let older = run.length / 4;
+            let mut show = |so_far: &mut NativeSoFar<'_>| {
+                probes::show_native(run, so_far);
+                step()
+            };
+            probes::native(probe, &mut names, older, probes::COST_MAX, &mut show)?.profile
         }
-        _ => probes::allocations(process, probes::COST_MAX, &mut |_| step())?.profile(process)?,
+        _ => {
+            let mut show = |so_far: &mut AllocationsSoFar<'_>| {
+                probes::show_allocations(run, process, so_far);
+                step()
+            };
+            probes::allocations(process, probes::COST_MAX, &mut show)?.profile(process)?
+        }
     };
     let (bytes, time) = (pprof::write(&profile), capture::now());
     Ok(taken(kind, time, started, bytes, Evidence::Heap(Box::new(profile))))

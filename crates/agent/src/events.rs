@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::probe::OomVictim;
-use model::{CaptureId, FindingKind, TargetId};
+use model::{CaptureId, CaptureKind, FindingKind, TargetId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -85,6 +85,17 @@ pub enum Event {
         /// Why not; empty when it was taken.
         error: String,
     },
+    /// A probe began to look at a target, or is done.
+    Probe {
+        /// At whom.
+        target: TargetId,
+        /// Which probe.
+        probe: CaptureKind,
+        /// It has begun.
+        is_at_work: bool,
+        /// Why: a rule's name, or `manual`.
+        reason: String,
+    },
     /// The kernel killed a process for want of memory.
     Killed {
         /// Which target, if it was under watch.
@@ -147,6 +158,7 @@ impl Event {
             Event::Rule { .. } => "rule",
             Event::Acted { .. } => "action",
             Event::Notified { .. } => "notification",
+            Event::Probe { .. } => "probe",
             Event::Killed { .. } => "oom-kill",
             Event::Warning { .. } => "warning",
         }
@@ -161,6 +173,7 @@ impl Event {
             | Event::Captured { target, .. }
             | Event::Rule { target, .. }
             | Event::Acted { target, .. }
+            | Event::Probe { target, .. }
             | Event::Diagnosed { target, .. } => Some(*target),
             Event::Notified { .. } => None,
             Event::Killed { target, .. } | Event::Warning { target, .. } => *target,
@@ -173,9 +186,10 @@ impl Event {
             Event::Diagnosed { is_new: true, verdict, .. } if verdict.is_leak() => Level::Warn,
             Event::TargetFound { .. } | Event::TargetEnded { .. } => Level::Info,
             Event::Diagnosed { is_new: true, .. } => Level::Info,
-            Event::Observed { .. } | Event::Captured { .. } | Event::Diagnosed { .. } => {
-                Level::Debug
-            }
+            Event::Observed { .. }
+            | Event::Captured { .. }
+            | Event::Probe { .. }
+            | Event::Diagnosed { .. } => Level::Debug,
             Event::Rule { what: "fired", .. } | Event::Killed { .. } | Event::Warning { .. } => {
                 Level::Warn
             }
@@ -213,6 +227,10 @@ impl Event {
                     error => format!("{receiver} would not be told of {what}: {error}"),
                 }
             }
+            Event::Probe { probe, is_at_work, reason, .. } => {
+                let what = if *is_at_work { "looks" } else { "is done" };
+                format!("probe {} {what} ({reason})", probe.as_str())
+            }
             Event::Killed { victim, .. } => killed(victim),
             Event::Warning { text, .. } => text.clone(),
         }
@@ -240,6 +258,9 @@ impl Event {
             Event::Notified { receiver, alerts, error } => {
                 json!({ "receiver": receiver, "alerts": alerts, "error": error })
             }
+            Event::Probe { probe, is_at_work, reason, .. } => json!({
+                "probe": probe.as_str(), "at_work": is_at_work, "reason": reason,
+            }),
             Event::Killed { victim, .. } => json!({
                 "pid": victim.pid, "name": victim.name, "text": killed(victim),
                 "cause": if victim.limit.is_some() { "cgroup" } else { "machine" },

@@ -10,6 +10,7 @@ pub mod diagnose;
 pub mod families;
 pub mod faults;
 pub mod forecast;
+pub mod frames;
 pub mod gctrace;
 pub mod goroutines;
 pub mod growth;

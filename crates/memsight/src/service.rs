@@ -70,8 +70,9 @@ impl Service {
         let recent: Arc<server::Recent<model::Profile>> = Arc::default();
         let heaps = Arc::new(server::Heaps::new(Arc::new(HeapAccess), web.allow_snapshots));
         let traces = Arc::new(server::Traces::new(Arc::new(TraceAccess), web.allow_traces));
-        let probes = Arc::new(server::Probes::new(Arc::new(ProbeAccess), web.allow_probes));
         let prepared = Prepared::new(config, &store, &bus, &url).map_err(Failure::usage)?;
+        let runs = Arc::clone(&prepared.watch().captures().runs);
+        let probes = Arc::new(server::Probes::new(Arc::new(ProbeAccess), runs, web.allow_probes));
         let figures = figures(&prepared, &store);
         let mut metrics = server::Metrics::new(page(&figures, prepared.own_families()));
         metrics.series = Some(prepared.series());

@@ -245,7 +245,8 @@ pub fn alloc_value(report: &AllocReport<'_>) -> Value {
     })
 }
 
-fn estimate(of: &Estimate) -> Value {
+/// What samples stand for, for programs.
+pub fn estimate(of: &Estimate) -> Value {
     json!({
         "samples": of.samples,
         "objects": json::number(of.objects),
@@ -254,7 +255,8 @@ fn estimate(of: &Estimate) -> Value {
     })
 }
 
-pub(crate) fn losses(counts: &ProbeCounts) -> Value {
+/// What was lost, for programs.
+pub fn losses(counts: &ProbeCounts) -> Value {
     json!({
         "dropped": counts.dropped,
         "table_full": counts.table_full,

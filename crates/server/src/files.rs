@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{CaptureKind, HeapGraph, TargetSpec};
+use agent::probes::Run;
+use model::{HeapGraph, TargetSpec};
 
 /// Opens files of heaps and takes heaps of programs.
 pub trait HeapFiles: Send + Sync {
@@ -54,16 +55,11 @@ pub trait TraceFiles: Send + Sync {
 
 /// Probes running programs.
 pub trait ProbeRuns: Send + Sync {
-    /// What a probe sees in this time, as a profile, and the CPU time that it cost.
+    /// What a probe sees while the run lasts, as a profile, and the CPU time that it cost.
     ///
     /// # Errors
     /// When the program cannot be probed.
-    fn run(
-        &self,
-        kind: CaptureKind,
-        target: &TargetSpec,
-        length: Duration,
-    ) -> Result<(Vec<u8>, Duration), FilesError>;
+    fn run(&self, run: &Run, target: &TargetSpec) -> Result<(Vec<u8>, Duration), FilesError>;
 }
 
 /// Why there is no graph, no trace or no profile.

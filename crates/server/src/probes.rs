@@ -1,13 +1,16 @@
-//! Probes of running programs, on request and as captures.
+//! Probes of running programs: on request, while they are at work, and as captures.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent::probes::{Figures, Picture, PictureSite, Run, Runs};
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use model::{CaptureKind, TargetId};
+use render::json::{frame, number};
+use render::probe::{estimate, losses};
 use serde_json::{Value, json};
 use store::NewCapture;
 
@@ -16,13 +19,18 @@ use crate::api::blocking;
 use crate::error::ApiError;
 use crate::files::ProbeRuns;
 use crate::large::{Taking, created, listed, now, turn};
+use crate::packed;
+use crate::profiles::tree_bytes;
+use crate::view::{View, stacks_of};
 
 const SECONDS: u64 = 10;
 const SECONDS_MAX: u64 = 300;
 
 /// How programs are probed, and whether clients may have it done.
 pub struct Probes {
-    runs: Arc<dyn ProbeRuns>,
+    access: Arc<dyn ProbeRuns>,
+    /// Those at work, whoever has them look.
+    runs: Arc<Runs>,
     may_take: bool,
     /// Held while a probe looks: one at a time.
     taking: Mutex<()>,
@@ -36,12 +44,12 @@ impl std::fmt::Debug for Probes {
 
 impl Probes {
     /// `may_take` allows clients to have running programs probed.
-    pub fn new(runs: Arc<dyn ProbeRuns>, may_take: bool) -> Probes {
-        Probes { runs, may_take, taking: Mutex::default() }
+    pub fn new(access: Arc<dyn ProbeRuns>, runs: Arc<Runs>, may_take: bool) -> Probes {
+        Probes { access, runs, may_take, taking: Mutex::default() }
     }
 }
 
-/// What probes saw, newest first, and whether clients may have more.
+/// What probes saw, newest first, which are at work, and whether clients may have more.
 pub(crate) async fn list(State(server): State<Server>) -> Result<Json<Value>, ApiError> {
     blocking(move || {
         let is_probe = |kind: CaptureKind, reason: &str| {
@@ -54,7 +62,12 @@ pub(crate) async fn list(State(server): State<Server>) -> Result<Json<Value>, Ap
         let mut rows = listed(&server, &kinds)?;
         rows.retain(|(capture, _)| is_probe(capture.kind, &capture.reason));
         let captures: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
-        Ok(Json(json!({ "may_take": server.probes.may_take, "captures": captures })))
+        let runs = server.probes.runs.all();
+        let at_work: Result<Vec<Value>, ApiError> =
+            runs.iter().map(|run| run_value(&server, run)).collect();
+        Ok(Json(json!({
+            "may_take": server.probes.may_take, "at_work": at_work?, "captures": captures,
+        })))
     })
     .await
 }
@@ -69,9 +82,7 @@ pub(crate) async fn take(
         let next = "start it with --allow-probes: a probe costs the target some of its speed";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "this server probes no programs", next));
     }
-    let Some(kind) = CaptureKind::parse(&kind).filter(|kind| kind.is_probe()) else {
-        return Err(ApiError::bad(format!("{kind:?} is no kind of probe"), "alloc or native"));
-    };
+    let kind = probe_kind(&kind)?;
     let seconds = taking.seconds(SECONDS, SECONDS_MAX)?;
     blocking(move || {
         let _turn = turn(&server.probes.taking, "probe")?;
@@ -80,8 +91,10 @@ pub(crate) async fn take(
             return Err(ApiError::new(StatusCode::GONE, "the target has ended", ""));
         }
         let length = Duration::from_secs(seconds);
+        // Until the capture is there: who looks goes from the one to the other.
+        let begun = server.probes.runs.begin(target.id, kind, "manual", length);
         let (bytes, cost) =
-            server.probes.runs.run(kind, &target.target.spec, length).map_err(|error| {
+            server.probes.access.run(begun.run(), &target.target.spec).map_err(|error| {
                 ApiError::new(StatusCode::BAD_GATEWAY, error.message, error.next)
             })?;
         let capture = server.store.put_capture(&NewCapture {
@@ -95,4 +108,99 @@ pub(crate) async fn take(
         Ok(created(&server, &capture))
     })
     .await
+}
+
+/// What a probe at work has found so far.
+pub(crate) async fn so_far(
+    State(server): State<Server>,
+    Path((id, kind)): Path<(i64, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let kind = probe_kind(&kind)?;
+    blocking(move || {
+        let run = at_work(&server, id, kind)?;
+        let (mut value, seen) = (run_value(&server, &run)?, run.look());
+        value["figures"] = seen.figures.iter().map(figures_value).collect();
+        value["picture"] = seen.picture.as_deref().map_or(Value::Null, picture_value);
+        Ok(Json(value))
+    })
+    .await
+}
+
+/// The same as a call tree for drawing.
+pub(crate) async fn flame(
+    State(server): State<Server>,
+    Path((id, kind)): Path<(i64, String)>,
+    Query(view): Query<View>,
+    request: HeaderMap,
+) -> Result<Response, ApiError> {
+    let kind = probe_kind(&kind)?;
+    blocking(move || {
+        let run = at_work(&server, id, kind)?;
+        let picture = run.look().picture.ok_or_else(|| {
+            let error = "the probe has only begun";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error, "ask again in a second")
+        })?;
+        let made = format!("{} {:?} {view:?}", run.began.0, picture.elapsed);
+        let etag = packed::etag(&[], &made);
+        packed::answer(&request, "application/octet-stream", &etag, || {
+            tree_bytes(stacks_of(Arc::clone(&picture.profile), None, &view)?, &view)
+        })
+    })
+    .await
+}
+
+fn probe_kind(word: &str) -> Result<CaptureKind, ApiError> {
+    let kind = CaptureKind::parse(word).filter(|kind| kind.is_probe());
+    kind.ok_or_else(|| ApiError::bad(format!("{word:?} is no kind of probe"), "alloc or native"))
+}
+
+fn at_work(server: &Server, target: i64, kind: CaptureKind) -> Result<Arc<Run>, ApiError> {
+    server.probes.runs.get(TargetId(target), kind).ok_or_else(|| {
+        let error = format!("no probe {} looks at target {target}", kind.as_str());
+        ApiError::new(StatusCode::NOT_FOUND, error, "what one found is among its captures")
+    })
+}
+
+fn run_value(server: &Server, run: &Run) -> Result<Value, ApiError> {
+    let target = server.store.target(run.target)?;
+    Ok(json!({
+        "target": run.target.0,
+        "name": target.target.name,
+        "kind": run.kind.as_str(),
+        "reason": run.reason,
+        "began_ms": run.began.0,
+        "seconds": number(run.length.as_secs_f64()),
+    }))
+}
+
+fn figures_value(figures: &Figures) -> Value {
+    json!({
+        "seconds": number(figures.elapsed.as_secs_f64()),
+        "allocated": figures.allocated.as_ref().map(estimate),
+        "live": figures.live.as_ref().map(estimate),
+        "seen": figures.counts.seen,
+        "losses": losses(&figures.counts),
+        "cost_seconds": number(figures.cost.as_secs_f64()),
+    })
+}
+
+fn picture_value(picture: &Picture) -> Value {
+    let optional = |seconds: Option<f64>| seconds.map_or(Value::Null, number);
+    let site = |site: &PictureSite| {
+        json!({
+            "site": site.site.as_ref().map(frame),
+            "stack": site.stack.iter().map(frame).collect::<Vec<Value>>(),
+            "live": estimate(&site.live),
+            "allocated": site.allocated.as_ref().map(estimate),
+            "lifetime_median_seconds": optional(site.lifetime_seconds),
+            "oldest_seconds": optional(site.oldest_seconds),
+        })
+    };
+    json!({
+        "seconds": number(picture.elapsed.as_secs_f64()),
+        "sampling_bytes": picture.sampling_bytes,
+        "live": estimate(&picture.live),
+        "sites": picture.sites.iter().map(site).collect::<Vec<Value>>(),
+        "omitted": picture.omitted,
+    })
 }

@@ -92,13 +92,17 @@ pub(crate) async fn flame(
     blocking(move || {
         let etag = view.etag(&server.store, id, "flame")?;
         packed::answer(&request, "application/octet-stream", &etag, || {
-            let mut stacks = stacks(&server, id, &view)?;
-            let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
-            let tree = call_tree(&mut stacks, &view, limit)?;
-            Ok(msf::write(&stacks, &tree))
+            tree_bytes(stacks(&server, id, &view)?, &view)
         })
     })
     .await
+}
+
+/// A call tree for drawing.
+pub(crate) fn tree_bytes(mut stacks: Stacks, view: &View) -> Result<Vec<u8>, ApiError> {
+    let limit = view.limit.unwrap_or(FLAME_NODES).clamp(1, FLAME_NODES_MAX);
+    let tree = call_tree(&mut stacks, view, limit)?;
+    Ok(msf::write(&stacks, &tree))
 }
 
 fn call_tree(stacks: &mut Stacks, view: &View, limit: usize) -> Result<CallTree, ApiError> {

@@ -126,11 +126,20 @@ pub(crate) fn report(
 
 /// The stacks of a capture, and those of its base.
 pub(crate) fn stacks(server: &Server, id: i64, view: &View) -> Result<Stacks, ApiError> {
+    let base = view.base.map(|base| profile(server, base)).transpose()?;
+    stacks_of(profile(server, id)?, base, view)
+}
+
+/// The stacks of a profile, and those of its base.
+pub(crate) fn stacks_of(
+    profile: Arc<Profile>,
+    base: Option<Arc<Profile>>,
+    view: &View,
+) -> Result<Stacks, ApiError> {
     let command = Command { name: "stacks".to_owned(), format: Format::Raw, argument: None };
     let config = view.config()?;
     let is_filtered = config != Config::default();
-    let filtered = |id| -> Result<Arc<Profile>, ApiError> {
-        let profile = profile(server, id)?;
+    let filtered = |profile: Arc<Profile>| -> Result<Arc<Profile>, ApiError> {
         if !is_filtered {
             return Ok(profile);
         }
@@ -138,9 +147,9 @@ pub(crate) fn stacks(server: &Server, id: i64, view: &View) -> Result<Stacks, Ap
         Ok(Arc::new(prepared(Arc::unwrap_or_clone(profile), &command, &config)?.profile))
     };
     let select = Select { column: view.sample.as_deref(), focus: None, ignore: None };
-    let stacks = match view.base {
-        Some(base) => Stacks::diff(&*filtered(id)?, &*filtered(base)?, &select),
-        None => Stacks::of(&*filtered(id)?, &select),
+    let stacks = match base {
+        Some(base) => Stacks::diff(&*filtered(profile)?, &*filtered(base)?, &select),
+        None => Stacks::of(&*filtered(profile)?, &select),
     };
     stacks.map_err(|unknown| ApiError::bad(unknown.to_string(), "sample= names one of them"))
 }

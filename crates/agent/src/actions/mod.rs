@@ -302,7 +302,8 @@ fn lasting(
     if kind == CaptureKind::Trace {
         return captures.trace(target, rule, live, length);
     }
-    let taken = captures::probe(kind, live, length, stop)?;
+    let begun = captures.runs.begin(target, kind, rule, length);
+    let taken = captures::probe(live, begun.run(), stop)?;
     verify(&taken)?;
     Ok(captures.keep(target, rule, &taken)?)
 }

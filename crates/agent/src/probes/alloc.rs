@@ -35,6 +35,49 @@ pub struct Allocations {
     pub end: End,
 }
 
+/// What is known while a probe looks.
+pub struct AllocationsSoFar<'a> {
+    /// The samples.
+    pub samples: &'a Samples,
+    probe: &'a AllocProbe,
+    begun: Instant,
+    rate: i64,
+}
+
+impl AllocationsSoFar<'_> {
+    /// What would be told if it ended now.
+    pub fn found(&self) -> Allocations {
+        let now = MonotonicNanos(monotonic_nanos().cast_unsigned());
+        let (allocated, live) = self.samples.total();
+        Allocations {
+            sites: self.samples.sites(now),
+            allocated,
+            live,
+            missed_deaths: self.samples.missed_deaths(),
+            counts: self.probe.counts(),
+            rate: self.rate,
+            took: self.begun.elapsed(),
+            cost: self.probe.cost(),
+            end: End::Asked,
+        }
+    }
+
+    /// What was lost.
+    pub(super) fn counts(&self) -> ProbeCounts {
+        self.probe.counts()
+    }
+
+    /// How long it has looked.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// What the probe has cost, in the target's own time.
+    pub(super) fn cost(&self) -> ProbeCost {
+        self.probe.cost()
+    }
+}
+
 /// Follows the sampled objects of a process from birth to death, for as long as `step` says how long
 /// to wait for the next, and it takes no more than `cost_max` of a core.
 ///
@@ -43,7 +86,7 @@ pub struct Allocations {
 pub fn allocations(
     target: &ProcessTarget,
     cost_max: f64,
-    step: &mut dyn FnMut(&Samples) -> Option<Duration>,
+    step: &mut dyn FnMut(&mut AllocationsSoFar<'_>) -> Option<Duration>,
 ) -> Result<Allocations, CaptureError> {
     // Also what names need when the process ends meanwhile.
     target.profile_place()?;
@@ -51,7 +94,9 @@ pub fn allocations(
     let (mut probe, mut samples) = (AllocProbe::open()?, Samples::new(rate));
     probe.attach(target)?;
     let (begun, mut dropped, mut end) = (Instant::now(), 0, End::Asked);
-    while let Some(wait) = step(&samples) {
+    while let Some(wait) =
+        step(&mut AllocationsSoFar { samples: &samples, probe: &probe, begun, rate })
+    {
         probe.read(wait, |sample| samples.push(sample));
         let counts = probe.counts();
         if counts.dropped > dropped {
@@ -69,11 +114,8 @@ pub fn allocations(
             break;
         }
     }
-    let (took, counts, cost) = (begun.elapsed(), probe.counts(), probe.cost());
-    drop(probe);
-    let sites = samples.sites(MonotonicNanos(monotonic_nanos().cast_unsigned()));
-    let ((allocated, live), missed_deaths) = (samples.total(), samples.missed_deaths());
-    Ok(Allocations { sites, allocated, live, missed_deaths, counts, rate, took, cost, end })
+    let found = AllocationsSoFar { samples: &samples, probe: &probe, begun, rate }.found();
+    Ok(Allocations { end, ..found })
 }
 
 impl Allocations {

@@ -4,11 +4,15 @@
 
 mod alloc;
 mod native;
+mod pictures;
+mod runs;
 
 use std::time::Duration;
 
-pub use alloc::{Allocations, allocations};
-pub use native::{NativeSeen, native};
+pub use alloc::{Allocations, AllocationsSoFar, allocations};
+pub use native::{NativeSeen, NativeSoFar, native};
+pub(crate) use pictures::{show_allocations, show_native};
+pub use runs::{Begun, Figures, Picture, PictureSite, Run, Runs, Seen};
 
 /// What a probe that the watch has at work may cost, as a share of a core.
 pub const COST_MAX: f64 = 0.05;

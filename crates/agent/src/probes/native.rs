@@ -35,6 +35,37 @@ pub struct NativeSeen {
     pub end: End,
 }
 
+/// What is known while a probe looks.
+pub struct NativeSoFar<'a> {
+    probe: &'a mut NativeProbe,
+    names: &'a mut ProcessNames,
+    begun: Instant,
+    older: Duration,
+}
+
+impl NativeSoFar<'_> {
+    /// What would be told if it ended now: the kernel's tables are read as they change.
+    pub fn found(&mut self) -> NativeSeen {
+        let (heap, counts, took) = (self.probe.so_far(), self.counts(), self.begun.elapsed());
+        seen(&heap, self.names, self.older, counts, took)
+    }
+
+    /// What was seen and lost.
+    pub(super) fn counts(&self) -> ProbeCounts {
+        self.probe.counts()
+    }
+
+    /// How long it has looked.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Whose calls they are.
+    pub(super) fn executable(&self) -> &str {
+        self.names.executable()
+    }
+}
+
 /// Lets an attached probe look for as long as `step` says how long to wait, and it takes no more than
 /// `cost_max` of a core; then adds up what is outstanding and at least as old as `older`.
 ///
@@ -45,17 +76,16 @@ pub fn native(
     names: &mut ProcessNames,
     older: Duration,
     cost_max: f64,
-    step: &mut dyn FnMut() -> Option<Duration>,
+    step: &mut dyn FnMut(&mut NativeSoFar<'_>) -> Option<Duration>,
 ) -> Result<NativeSeen, CaptureError> {
     let (begun, mut refreshed, mut end) = (Instant::now(), Instant::now(), End::Asked);
-    while let Some(wait) = step() {
+    while let Some(wait) = step(&mut NativeSoFar { probe: &mut probe, names, begun, older }) {
         std::thread::sleep(wait);
         if !names.is_alive() {
             end = End::Ended;
             break;
         }
-        let calls = CALL.as_secs_f64() * probe.counts().seen as f64;
-        let share = calls / begun.elapsed().as_secs_f64();
+        let share = cost(&probe.counts()).as_secs_f64() / begun.elapsed().as_secs_f64();
         if begun.elapsed() > COST_AFTER && share > cost_max {
             end = End::TooDear(share);
             break;
@@ -70,11 +100,26 @@ pub fn native(
     }
     let took = begun.elapsed();
     let (heap, counts) = probe.finish()?;
-    let (mut profile, stacks) = named(&heap, names);
-    let found = outstanding(&heap, &stacks, older);
+    Ok(NativeSeen { end, ..seen(&heap, names, older, counts, took) })
+}
+
+/// What the probe has cost, in the target's own time.
+pub(super) fn cost(counts: &ProbeCounts) -> Duration {
+    CALL.mul_f64(counts.seen as f64)
+}
+
+fn seen(
+    heap: &NativeHeap,
+    names: &mut ProcessNames,
+    older: Duration,
+    counts: ProbeCounts,
+    took: Duration,
+) -> NativeSeen {
+    let (mut profile, stacks) = named(heap, names);
+    let found = outstanding(heap, &stacks, older);
     fill(&mut profile, &found, heap.every);
     profile.duration_nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
-    Ok(NativeSeen { found, profile, every: heap.every, counts, took, end })
+    NativeSeen { found, profile, every: heap.every, counts, took, end: End::Asked }
 }
 
 /// A profile with the stacks by name, and which is which.

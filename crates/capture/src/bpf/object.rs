@@ -45,10 +45,14 @@ impl ProbeCost {
         ProbeCost { runs: self.runs + other.runs, ran: self.ran + other.ran }
     }
 
+    /// What it took of whoever ran into it, the way to its programs and back included.
+    pub fn time(&self) -> Duration {
+        self.ran + ENTRY.mul_f64(self.runs as f64)
+    }
+
     /// The share of a core that it took in this time.
     pub fn share(&self, time: Duration) -> f64 {
-        let entries = ENTRY.as_secs_f64() * self.runs as f64;
-        (self.ran.as_secs_f64() + entries) / time.as_secs_f64().max(1e-9)
+        self.time().as_secs_f64() / time.as_secs_f64().max(1e-9)
     }
 }
 

@@ -90,7 +90,10 @@ fn watch_program(program: &mut Program, source: Source, method: Method) -> Optio
     let truth = program.run();
     names.refresh().unwrap();
     probe.refresh(&names).unwrap();
+    let so_far = probe.so_far();
     let (heap, counts) = probe.finish().unwrap();
+    // The program waits: what is read as it goes on is what there is in the end.
+    assert_eq!((so_far.blocks, so_far.stacks), (heap.blocks.clone(), heap.stacks.clone()));
     let calls = heap.stacks.values().flat_map(|stack| &stack.calls);
     names.look_up(calls.map(|call| Addr(call.0 - 1)));
     Some(Seen { truth, heap, counts, names })

@@ -111,6 +111,18 @@ impl Agent {
         serde_json::from_str(&self.get(path)).unwrap()
     }
 
+    /// The same, or nothing where the answer is an error.
+    pub(crate) fn try_json(&self, path: &str) -> Option<Value> {
+        let mut answer = ureq::get(format!("http://{}{path}", self.address)).call().ok()?;
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).ok()
+    }
+
+    /// What is answered when something is asked for.
+    pub(crate) fn post(&self, path: &str) -> Value {
+        let mut answer = ureq::post(format!("http://{}{path}", self.address)).send_empty().unwrap();
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
+    }
+
     /// The sum of a metric of its own page, over all series that have this text.
     pub(crate) fn metric(&self, series: &str, text: &str) -> f64 {
         let page = self.get("/metrics");

@@ -1,6 +1,7 @@
 //! The command line on real programs, against tools that are not ours.
 
 mod agent;
+mod at_work;
 mod errors;
 mod foreign;
 mod forward;

@@ -1,13 +1,13 @@
 // What probes in the kernel saw: sampled objects from birth to death, OOM kills and the heap of their moment.
 
-import { type Capture, type Target, ApiFailure, get, post } from "../../api";
+import { type Target, ApiFailure, get, post } from "../../api";
 import { h } from "../../dom";
 import { bytes, day, duration, percent } from "../../format";
 import { listen, throttled } from "../../live";
+import type { Probes, Run, Seen } from "../../probesapi";
 import type { Page } from "../../router";
+import { AtWork } from "./atwork";
 
-interface Seen extends Capture { readonly target: number; readonly name: string }
-interface Probes { readonly may_take: boolean; readonly captures: readonly Seen[] }
 interface Kill {
   readonly id: number;
   readonly time_ms: number;
@@ -24,8 +24,10 @@ const TOGETHER_MS = 10_000;
 export async function probes(query: URLSearchParams): Promise<Page> {
   const targets = await get<readonly Target[]>("/targets");
   const parts = { kills: h("div"), seen: h("div"), lifetimes: h("div") };
+  const atWork = new Panels();
   const refresh = async (): Promise<void> => {
     const [found, kills] = await Promise.all([get<Probes>("/probes"), get<readonly Kill[]>("/events/log?kinds=oom-kill&limit=100")]);
+    atWork.keepTo(found.at_work);
     parts.kills.replaceChildren(killed(kills, found.captures));
     parts.seen.replaceChildren(sampled(found.captures.filter((capture) => capture.kind !== "heap")));
   };
@@ -33,15 +35,47 @@ export async function probes(query: URLSearchParams): Promise<Page> {
   await refresh();
   const chosen = query.get("capture");
   if (chosen !== null) parts.lifetimes.replaceChildren(await lifetimes(Number(chosen)));
-  const close = listen(throttled(1000, () => void refresh()));
+  const stop = listen(throttled(500, () => void refresh()));
   const element = h("div", {}, h("h1", {}, "Probes"),
     h("h2", {}, "Memory as it comes and goes"),
     h("p", { class: "dim" }, "Objects that Go's heap sampler takes, from birth to death; blocks that malloc gave and nobody has freed."),
     first.may_take ? taker(targets.filter((target) => target.alive && target.pid !== null), refresh)
       : h("p", { class: "dim" }, "This server probes no programs on request (serve --allow-probes); rules may."),
-    parts.seen, parts.lifetimes,
+    atWork.element, parts.seen, parts.lifetimes,
     h("h2", {}, "OOM kills"), parts.kills);
-  return { element, close };
+  return {
+    element,
+    close: () => {
+      stop();
+      atWork.close();
+    },
+  };
+}
+
+/** One panel for each probe that is at work. */
+class Panels {
+  readonly element = h("div");
+  private readonly panels = new Map<string, AtWork>();
+
+  keepTo(runs: readonly Run[]): void {
+    const wanted = new Map(runs.map((run) => [`${run.target} ${run.kind} ${run.began_ms}`, run]));
+    for (const [key, panel] of this.panels) {
+      if (wanted.has(key)) continue;
+      panel.close();
+      panel.element.remove();
+      this.panels.delete(key);
+    }
+    for (const [key, run] of wanted) {
+      if (this.panels.has(key)) continue;
+      const panel = new AtWork(run);
+      this.panels.set(key, panel);
+      this.element.append(panel.element);
+    }
+  }
+
+  close(): void {
+    this.keepTo([]);
+  }
 }
 
 function taker(targets: readonly Target[], refresh: () => Promise<void>): HTMLElement {

@@ -104,6 +104,8 @@ pub enum Method {
 pub struct NativeProbe {
     object: Object,
     source: Source,
+    /// How many blocks the kernel's table holds.
+    live_max: u32,
     unwinding: Unwinding,
     allocators: Vec<Allocator>,
     attached: Attached,
@@ -188,8 +190,8 @@ impl NativeProbe {
             let of_this = unfollowed.iter().filter(|(path, _)| *path == allocator.path);
             allocator.unfollowed = of_this.map(|(_, name)| name.clone()).collect();
         }
-        let source = Source::Malloc { every };
-        Ok(NativeProbe { object, source, unwinding, allocators, attached })
+        let (source, live_max) = (Source::Malloc { every }, live_max(every));
+        Ok(NativeProbe { object, source, live_max, unwinding, allocators, attached })
     }
 
     fn at_static_probes(names: &ProcessNames) -> Result<NativeProbe, CaptureError> {
@@ -204,7 +206,8 @@ impl NativeProbe {
             _ => object.explain(&error),
         })?);
         let allocators = found.iter().map(statics::Telling::allocator).collect();
-        Ok(NativeProbe { object, source: Source::Usdt, unwinding, allocators, attached })
+        let (source, live_max) = (Source::Usdt, live_max(0));
+        Ok(NativeProbe { object, source, live_max, unwinding, allocators, attached })
     }
 
     /// The allocators that are looked at.
@@ -224,6 +227,13 @@ impl NativeProbe {
     /// How many calls were seen so far, and what was lost.
     pub fn counts(&self) -> ProbeCounts {
         self.object.counts()
+    }
+
+    /// What is there now, while the process goes on: a block that is freed meanwhile may be among
+    /// it, and one that is new may be missing.
+    pub fn so_far(&mut self) -> NativeHeap {
+        let time = MonotonicNanos(monotonic_nanos().cast_unsigned());
+        self.heap(time)
     }
 
     /// Stops looking, and reads what is left.
@@ -246,21 +256,24 @@ impl NativeProbe {
                 probes.into_iter().for_each(|attachment| self.object.detach(attachment));
             }
         }
+        Ok((self.heap(time), counts))
+    }
+
+    fn heap(&mut self, time: MonotonicNanos) -> NativeHeap {
         let blocks = self.blocks();
         let stacks = self.stacks(&blocks);
         let every = match self.source {
             Source::Malloc { every } => Some(every),
             Source::Usdt => None,
         };
-        Ok((NativeHeap { every, time, blocks, stacks }, counts))
+        NativeHeap { every, time, blocks, stacks }
     }
 
     fn blocks(&mut self) -> Vec<NativeBlock> {
         let has_weights = self.source == Source::Usdt;
-        let live = self.object.table::<u64, ObjectRecord>("live");
+        let live = self.object.entries::<u64, ObjectRecord>("live", self.live_max as usize);
         let mut blocks: Vec<NativeBlock> = live
-            .iter()
-            .filter_map(Result::ok)
+            .into_iter()
             .map(|(address, record)| NativeBlock {
                 address: Addr(address),
                 size: model::Bytes(record.bytes),
@@ -270,6 +283,8 @@ impl NativeProbe {
             })
             .collect();
         blocks.sort_by_key(|block| block.address);
+        // A walk that began again met some twice.
+        blocks.dedup_by_key(|block| block.address);
         blocks
     }
 
@@ -280,11 +295,16 @@ impl NativeProbe {
     }
 }
 
+/// How many blocks the kernel's table holds.
+fn live_max(every: u64) -> u32 {
+    if every < EVERY_FINE { LIVE_MAX_EXACT } else { LIVE_MAX }
+}
+
 /// The object in the kernel, told whom to look at, and whose stacks it unwinds.
 fn loaded(names: &ProcessNames, every: u64) -> Result<(Object, Unwinding), CaptureError> {
     let mut unwinding = Unwinding::of(names);
-    let live = if every < EVERY_FINE { LIVE_MAX_EXACT } else { LIVE_MAX };
-    let sizes = [("rows", unwinding.rows_max()), ("live", live), ("stacks", STACKS_MAX)];
+    let sizes =
+        [("rows", unwinding.rows_max()), ("live", live_max(every)), ("stacks", STACKS_MAX)];
     let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &sizes)?;
     let control = Control { target: names.pid().into(), every, ..Control::default() };
     unwinding.write(&mut object, names)?;

@@ -51,8 +51,8 @@ pub(crate) fn run(args: &AllocArgs, paint: Paint) -> Result<ExitCode, Failure> {
 
 fn follow(target: &ProcessTarget, cost_max: f64, until: &Until) -> Result<Allocations, Failure> {
     let (begun, mut progress, mut shown) = (Instant::now(), Progress::new(), 0);
-    let found = probes::allocations(target, cost_max, &mut |samples| {
-        let (allocated, live) = samples.total();
+    let found = probes::allocations(target, cost_max, &mut |so_far| {
+        let (allocated, live) = so_far.samples.total();
         if allocated.samples > shown {
             shown = allocated.samples;
             progress.show(&format!(

@@ -1,0 +1,188 @@
+// A probe while it looks: what it has found so far, again each second.
+
+import { ApiFailure, type Frame, get, getBytes } from "../../api";
+import { h } from "../../dom";
+import { bytes, percent, span } from "../../format";
+import { decode, layout } from "../../msf";
+import { PathIds } from "../../pathid";
+import type { Figures, FoundSite, Picture, Run, SoFar } from "../../probesapi";
+import { Chart, type Line } from "../../widgets/chart";
+import { Flame } from "../../widgets/flame";
+
+const EVERY_MS = 1000;
+/** The first picture is made once somebody asks. */
+const FIRST_MS = 250;
+/** Rates are those of the last so many seconds. */
+const RECENT_SECONDS = 3;
+const ROWS = 25;
+const LIVE = "inuse_space";
+const ALLOCATED = "alloc_space";
+
+export class AtWork {
+  readonly element: HTMLElement;
+  private readonly path: string;
+  private readonly time = h("span", { class: "dim" });
+  private readonly rates = h("p", { class: "figures", "data-testid": "rates" });
+  private readonly chart: Chart;
+  private readonly graph = h("div", { "data-testid": "live-graph" });
+  private readonly sites = h("div");
+  private readonly hold = h("input", { type: "checkbox" });
+  private readonly buttons: readonly HTMLButtonElement[];
+  private flame: { readonly shown: Flame; readonly ids: PathIds } | null = null;
+  private zoom = "";
+  private sample = LIVE;
+  private shown = "";
+  private timer = 0;
+  private isClosed = false;
+
+  constructor(private readonly run: Run) {
+    this.path = `/targets/${run.target}/probes/${run.kind}`;
+    this.chart = new Chart("bytes", 140, bytes, "binary", () => undefined, (seconds) => span(seconds / 1000));
+    const button = (sample: string, text: string): HTMLButtonElement =>
+      h("button", { type: "button", "aria-pressed": String(sample === this.sample), click: () => this.choose(sample) }, text);
+    this.buttons = run.kind === "alloc" ? [button(LIVE, "what lives"), button(ALLOCATED, "what was allocated")] : [];
+    const what = run.kind === "alloc" ? "Go objects" : "malloc";
+    this.element = h("section", { class: "card", "data-testid": "at-work" },
+      h("h3", {}, `${what} of `, h("a", { href: `/target/${run.target}` }, run.name), h("span", { class: "dim" }, ` asked for by ${asker(run)} · `), this.time),
+      this.rates, this.chart.element,
+      h("div", { class: "tools" }, h("span", { class: "group" }, ...this.buttons), h("label", {}, this.hold, " hold the graph still")),
+      this.graph, this.sites);
+    void this.poll();
+  }
+
+  close(): void {
+    this.isClosed = true;
+    window.clearTimeout(this.timer);
+    this.flame?.shown.close();
+    this.chart.close();
+  }
+
+  private async poll(): Promise<void> {
+    let wait = EVERY_MS;
+    try {
+      const soFar = await get<SoFar>(this.path);
+      if (this.isClosed) return;
+      await this.show(soFar);
+      if (soFar.picture === null) wait = FIRST_MS;
+    } catch (error) {
+      // It has ended, and the page closes this with what it found; or the server does not answer.
+      if (!(error instanceof ApiFailure)) throw error;
+    }
+    if (!this.isClosed) this.timer = window.setTimeout(() => void this.poll(), wait);
+  }
+
+  private async show(soFar: SoFar): Promise<void> {
+    const { figures, picture } = soFar;
+    const last = figures.at(-1);
+    if (last) {
+      this.time.textContent = `${last.seconds.toFixed(0)} of ${soFar.seconds} s`;
+      this.rates.replaceChildren(...told(figures, last, picture));
+      this.chart.show({ times: figures.map(({ seconds }) => seconds * 1000), lines: lines(figures), marks: [], bands: [], level: null });
+    }
+    if (!picture) return;
+    this.sites.replaceChildren(table(picture, this.run.kind));
+    const version = `${picture.seconds} ${this.sample}`;
+    if (this.shown === version || (this.hold.checked && this.flame)) return;
+    const buffer = await getBytes(`${this.path}/flame?sample=${this.sample}`);
+    if (this.isClosed) return;
+    this.shown = version;
+    this.draw(buffer);
+  }
+
+  /** Another graph in the place of the last one, zoomed to the same function. */
+  private draw(buffer: ArrayBuffer): void {
+    const tree = layout(decode(buffer));
+    const ids = new PathIds(tree);
+    this.flame?.shown.close();
+    const shown = new Flame(tree, {
+      unit: "bytes",
+      zoom: Math.max(0, ids.find(this.zoom)),
+      relative: false,
+      isFlame: false,
+      label: "live-flame",
+      onZoom: (node) => {
+        this.zoom = ids.of(node);
+      },
+      onMenu: () => undefined,
+    });
+    this.flame = { shown, ids };
+    this.graph.replaceChildren(shown.element);
+  }
+
+  private choose(sample: string): void {
+    this.sample = sample;
+    this.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String([LIVE, ALLOCATED][index] === sample)));
+    this.hold.checked = false;
+    window.clearTimeout(this.timer);
+    void this.poll();
+  }
+}
+
+function asker(run: Run): string {
+  return run.reason === "manual" ? "hand" : `the rule ${run.reason}`;
+}
+
+function deaths(figures: Figures): number | null {
+  return figures.allocated && figures.live ? figures.allocated.samples - figures.live.samples : null;
+}
+
+/** What goes on now, in words. */
+function told(figures: readonly Figures[], last: Figures, picture: Picture | null): HTMLElement[] {
+  const before = figures.findLast(({ seconds }) => seconds <= last.seconds - RECENT_SECONDS) ?? figures[0] ?? last;
+  const seconds = Math.max(1e-9, last.seconds - before.seconds);
+  const rate = (of: (each: Figures) => number | null): string => {
+    const [now, then] = [of(last), of(before)];
+    return now === null || then === null || last === before ? "-" : ((now - then) / seconds).toLocaleString("en", { maximumFractionDigits: 1 });
+  };
+  const figure = (name: string, text: string): HTMLElement => h("span", { class: "figure" }, h("b", {}, text), ` ${name}`);
+  const lost = Object.values(last.losses).reduce((sum, count) => sum + count, 0);
+  const parts: HTMLElement[] = [];
+  if (last.allocated) {
+    const allocated = last.allocated.bytes - (before.allocated?.bytes ?? 0);
+    parts.push(figure("allocated a second", last === before ? "-" : bytes(allocated / seconds)),
+      figure("samples a second", rate((each) => each.allocated?.samples ?? null)), figure("deaths a second", rate(deaths)));
+  } else {
+    parts.push(figure("calls a second", rate((each) => each.seen)));
+  }
+  const live = picture?.live ?? last.live;
+  if (live) parts.push(figure(last.allocated ? "live" : "not freed", `${bytes(live.bytes)} ± ${bytes(live.bytes_error)}`));
+  parts.push(figure("lost", lost.toLocaleString("en")), figure("of a core for the probe", percent(last.cost_seconds, last.seconds)));
+  return parts;
+}
+
+function lines(figures: readonly Figures[]): readonly Line[] {
+  const perSecond = figures.map(({ allocated, seconds }, index) => {
+    const before = figures[index - 1];
+    return allocated && before?.allocated ? (allocated.bytes - before.allocated.bytes) / Math.max(1e-9, seconds - before.seconds) : null;
+  });
+  return [
+    { name: "allocated", label: "allocated a second", hue: 30, values: perSecond },
+    { name: "live", label: figures.some(({ allocated }) => allocated) ? "live" : "not freed", hue: 210, values: figures.map(({ live }) => live?.bytes ?? null) },
+  ];
+}
+
+function table(picture: Picture, kind: Run["kind"]): HTMLElement {
+  const isGo = kind === "alloc";
+  const head = isGo ? ["live", "±", "allocated", "freed", "half live", "oldest"] : ["not freed", "±", "blocks", "oldest"];
+  const number = (text: string): HTMLElement => h("td", { class: "num" }, text);
+  const row = (site: FoundSite): HTMLElement => {
+    const { live, allocated } = site;
+    const age = site.oldest_seconds === null ? "-" : span(site.oldest_seconds);
+    const figures = allocated
+      ? [bytes(allocated.bytes), percent(allocated.samples - live.samples, allocated.samples),
+        site.lifetime_median_seconds === null ? "longer" : span(site.lifetime_median_seconds)]
+      : [Math.round(live.objects).toLocaleString("en")];
+    return h("tr", {}, ...[bytes(live.bytes), bytes(live.bytes_error), ...figures, age].map(number),
+      h("td", { class: "mono", title: site.stack.map(({ function: name }) => name).join("\n") }, site.site ? place(site.site) : "unknown"));
+  };
+  const more = picture.omitted + Math.max(0, picture.sites.length - ROWS);
+  return h("div", {},
+    h("table", { "data-testid": "live-sites" },
+      h("thead", {}, h("tr", {}, ...head.map((text) => h("th", { class: "num" }, text)), h("th", {}, "site"))),
+      h("tbody", {}, ...picture.sites.slice(0, ROWS).map(row))),
+    more > 0 ? h("p", { class: "dim" }, `and ${more.toLocaleString("en")} more stacks`) : null);
+}
+
+function place({ function: name, file, line }: Frame): string {
+  return file ? `${name} ${file.slice(file.lastIndexOf("/") + 1)}:${line}` : name;
+}
