@@ -1,4 +1,4 @@
-// The page of probes in a real Chromium, on a real agent and real Go programs; needs the privileges of
+// The pages of probes and processes in a real Chromium, on a real agent and real Go programs; needs the privileges of
 // probes, and a C compiler for what is about malloc.
 // Usage: probes.mjs MEMSIGHT SHOP CLIMB [SCREENSHOTS]
 import assert from "node:assert/strict";
@@ -79,6 +79,56 @@ async function atWorkInC(page) {
   await until("the panel to go", async () => (await panel.count()) === 0);
 }
 
+/** Processes that nobody could have polled. */
+async function processesInTime(page, wasKilled, shot) {
+  await page.getByRole("link", { name: "processes" }).click();
+  await page.getByTestId("lives").waitFor();
+  const mark = `e2e-mark-${process.pid}`;
+  const script = `i=0; while [ $i -lt 40 ]; do sh -c 'exit 3' ${mark}; i=$((i + 1)); done`;
+  execFileSync("sh", ["-c", script, mark]);
+  await page.getByLabel("name").fill(mark);
+  const about = page.getByTestId("about");
+  await until("all of them", async () => /^41 processes/.test(await about.textContent()));
+  assert.match(page.url(), /name=e2e-mark/);
+  const rows = page.getByTestId("processes").locator("tbody tr[data-row]");
+  const child = rows.filter({ has: page.getByText("exit 3", { exact: true }) }).first();
+  await child.getByRole("link").click();
+  const details = page.getByTestId("details");
+  assert.match(await details.textContent(), new RegExp(`exit 3.*sh -c exit 3 ${mark}.*parent sh \\(pid \\d+\\)`));
+  await details.getByRole("button", { name: /^sh/ }).click();
+  await until("the parent", async () => /exit 0.*40 children here/.test(await details.textContent()));
+  assert(await drawn(page, "lives"));
+  // A time is selected, which the address has, and left again.
+  const box = await page.getByTestId("lives").boundingBox();
+  const drag = async (from, to) => {
+    await page.mouse.move(box.x + 200 + (box.width - 200) * from, box.y + 70);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 200 + (box.width - 200) * to, box.y + 70, { steps: 4 });
+    await page.mouse.up();
+  };
+  await drag(0.1, 0.3);
+  await until("a time in the address", () => /from=\d+&until=\d+/.test(page.url()));
+  await until("none of that time", async () => /^0 processes/.test(await about.textContent()));
+  await page.reload();
+  await until("the same after a reload", async () => /^0 processes/.test(await about.textContent()));
+  await page.getByRole("button", { name: "up to now" }).click();
+  await until("all of them again", async () => /^41 processes/.test(await about.textContent()));
+  if (wasKilled) {
+    await page.getByLabel("name").fill("/climb$");
+    const killed = page.getByTestId("processes").locator("tbody tr[data-row]", { hasText: "OOM kill" });
+    await killed.first().waitFor({ timeout: 20_000 });
+    assert.match(await killed.first().textContent(), /climb.*2[0-9]{2} MiB.*OOM kill/);
+  }
+  await page.getByLabel("name").fill("");
+  await until("the others", async () => Number.parseInt(await about.textContent(), 10) > 41);
+  // Children stand below their parents, whatever their number.
+  await page.getByTestId("lives").hover({ position: { x: 600, y: 90 } });
+  await shot("processes");
+  await page.getByLabel("name").fill("(");
+  await page.getByText("unclosed group").waitFor();
+  await page.getByLabel("name").fill("");
+}
+
 async function main() {
   const browser = await launch();
   if (!browser) {
@@ -149,6 +199,7 @@ store: {path: ${dir}/store}
   }
   if (leak) await atWorkInC(page);
   else console.log("skipped: no C compiler, so that nothing was seen of malloc");
+  await processesInTime(page, cgroup !== null, shot);
   await page.goto(`${base}/probes`);
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
@@ -158,7 +209,7 @@ store: {path: ${dir}/store}
   }
   await page.goto(base + lives);
   await page.getByTestId("flame").waitFor();
-  // The browser itself reports that a probe was asked for what it has found just after its end.
+  // The browser itself reports that a probe was asked for what it has found just after its end, and the broken expression.
   const unexpected = errors.filter((text) => !/status of 40[04]/.test(text));
   assert.deepEqual(unexpected, []);
   await browser.close();
@@ -166,7 +217,7 @@ store: {path: ${dir}/store}
   const exit = await new Promise((resolve) => server.on("exit", resolve));
   assert.equal(exit, 0, log);
   rmSync(dir, { recursive: true });
-  console.log("ok: sampled objects and malloc on request and while it lasts, lifetimes, kills with cause and heap, dark mode");
+  console.log("ok: sampled objects and malloc on request and while it lasts, lifetimes, kills with cause and heap, processes, dark mode");
   return 0;
 }
 

@@ -15,6 +15,7 @@ const ROUTES: readonly Route[] = [
   { pattern: /^\/target\/(\d+)\/runtime$/, open: async (id, query) => (await import("./pages/runtime/index")).runtime(id, query) },
   { pattern: /^\/watch$/, open: async (_, query) => (await import("./pages/watch/index")).watch(query) },
   { pattern: /^\/probes$/, open: async (_, query) => (await import("./pages/probes/index")).probes(query) },
+  { pattern: /^\/processes$/, open: async (_, query) => (await import("./pages/processes/index")).processes(query) },
   { pattern: /^\/capture\/(\d+)$/, open: (id, query) => profile(id, query) },
   { pattern: /^\/heap\/(\d+)$/, open: async (id, query) => (await import("./pages/heap/index")).heap(id, query) },
   { pattern: /^\/trace\/(\d+)$/, open: async (id, query) => (await import("./pages/trace/index")).trace(id, query) },

@@ -1,4 +1,4 @@
-// The part of the API that is about probes.
+// The part of the API that is about probes and processes.
 
 import type { Capture, Frame } from "./api";
 
@@ -46,3 +46,37 @@ export interface Picture {
 }
 
 export interface SoFar extends Run { readonly figures: readonly Figures[]; readonly picture: Picture | null }
+
+export interface Life {
+  readonly id: number;
+  readonly pid: number;
+  readonly parent: number | null;
+  readonly parent_id: number | null;
+  readonly name: string;
+  readonly command: string;
+  readonly started_ms: number;
+  readonly ended_ms: number | null;
+  readonly exit_code: number | null;
+  readonly signal: number | null;
+  readonly peak_rss_bytes: number | null;
+  readonly programs: number;
+  readonly oom_kill: boolean;
+  readonly target: number | null;
+}
+
+export interface Lives {
+  readonly since_ms: number | null;
+  readonly off: string | null;
+  readonly from_ms: number;
+  readonly until_ms: number;
+  readonly matching: number;
+  readonly beginnings: readonly number[];
+  readonly processes: readonly Life[];
+  readonly omitted: {
+    readonly dropped: number;
+    readonly forgotten: number;
+    readonly forgotten_until_ms: number | null;
+    readonly not_entered: number;
+    readonly unseen_ends: number;
+  };
+}

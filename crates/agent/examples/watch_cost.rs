@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use agent::config::OomProbeUse;
+use agent::config::ProbeUse;
 use agent::{Config, Event, Watch};
 use model::{Bytes, TargetSpec};
 use store::{Options, Store};
@@ -33,8 +33,18 @@ fn main() {
     let targets = vec![TargetSpec::Name(name)];
     let observe = (every / 5).clamp(Duration::from_millis(500), Duration::from_secs(10));
     let (all_go, exclude, graphs, cpu_share) = (false, Vec::new(), false, 0.03);
-    let oom_probe = OomProbeUse::Never;
-    let config = Config { targets, all_go, exclude, observe, every, graphs, oom_probe, cpu_share };
+    let (oom_probe, exec_probe) = (ProbeUse::Never, ProbeUse::Never);
+    let config = Config {
+        targets,
+        all_go,
+        exclude,
+        observe,
+        every,
+        graphs,
+        oom_probe,
+        exec_probe,
+        cpu_share,
+    };
     let watch = Watch::new(store, config, publish, Arc::clone(&stop));
     let thread = std::thread::spawn(move || watch.run());
     let own = || capture::signals::process(std::process::id(), false);

@@ -21,6 +21,7 @@ use crate::config::{Config, Distributions, Global};
 use crate::evaluation::{Evaluator, OnAlerts, Surroundings};
 use crate::events::{Event, Publish};
 use crate::failures::{self, Part};
+use crate::processes::Processes;
 use crate::registry::Registry;
 use crate::runner::Runner;
 use crate::scrape::{self, Scrapes};
@@ -55,6 +56,7 @@ pub struct Agent {
     url: String,
     external_url: PagesUrl,
     captures: Arc<Captures>,
+    processes: Arc<Processes>,
     collector: JoinHandle<()>,
     stop: Arc<AtomicBool>,
     settings: Arc<Mutex<Config>>,
@@ -73,6 +75,8 @@ pub struct View {
     pub notifier: Arc<Notifier>,
     /// Where series are sent.
     pub remote: Arc<RemoteWrites>,
+    /// The machine's processes.
+    pub processes: Arc<Processes>,
 }
 
 /// Counts what happens and what fails.
@@ -236,6 +240,7 @@ impl Prepared {
         let evaluator = Evaluator::start(surroundings, files, interval, external).map_err(io)?;
         let evaluator = Arc::new(evaluator);
         let (registry, watched, captures) = (watch.registry(), watch.settings(), watch.captures());
+        let processes = watch.processes();
         captures.set_memory(config.budget.memory);
         let settings = Arc::new(Mutex::new(config.clone()));
         let collector = Collector {
@@ -266,6 +271,7 @@ impl Prepared {
             url: self.url,
             external_url: self.external_url,
             captures,
+            processes,
             collector,
             stop,
             settings,
@@ -284,6 +290,7 @@ impl Agent {
             evaluator: Arc::clone(&self.evaluator),
             notifier: Arc::clone(&self.notifier),
             remote: Arc::clone(&self.remote),
+            processes: Arc::clone(&self.processes),
         }
     }
 
@@ -506,6 +513,7 @@ fn watch_config(config: &Config) -> watch::Config {
         every: config.global.profile_interval,
         graphs: config.targets.graphs,
         oom_probe: config.probes.oom,
+        exec_probe: config.probes.exec,
         cpu_share: config.budget.cpu,
     }
 }

@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use capture::bpf::{OomEvent, OomProbe, VictimProfile};
-use capture::{CaptureError, ErrorKind, LiveTarget, ProcessTarget, cpu_time};
+use capture::{CaptureError, LiveTarget, ProcessTarget, cpu_time};
 use decode::pprof;
 use model::probe::OomVictim;
 use model::{CaptureKind, TargetId};
 
 use crate::captures::{self, Captures, Evidence, Taken};
-use crate::config::OomProbeUse;
 use crate::events::{Event, Publish};
 use crate::failures::Part;
+use crate::processes::Processes;
 use crate::registry::{Registry, Watched};
+use crate::standing::Standing;
 use crate::watch::Settings;
 
 /// Why a capture was taken that shows a program as it was killed.
@@ -34,6 +35,7 @@ pub(crate) struct Kills {
     pub(crate) captures: Arc<Captures>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) processes: Arc<Processes>,
     pub(crate) publish: Publish,
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -53,35 +55,19 @@ struct Known {
 impl Kills {
     /// Listens until told to stop.
     pub(crate) fn run(&self) {
-        let (mut open, mut failed) = (None, None);
+        let mut standing = Standing::default();
         while !self.stop.load(Ordering::Relaxed) {
-            let wanted = self.settings.get().oom_probe;
-            if wanted == OomProbeUse::Never {
-                (open, failed) = (None, None);
-            } else if open.is_none() && failed != Some(wanted) {
-                open = self.open(wanted);
-                failed = open.is_none().then_some(wanted);
-            }
-            match &mut open {
+            let open = || Ok(Open { probe: OomProbe::open()?, known: BTreeMap::new() });
+            let told = |why: &str, is_fault: bool| {
+                if is_fault {
+                    self.warn(&format!("the heap of programs that are killed is not kept: {why}"));
+                }
+            };
+            match standing.keep_to(self.settings.get().oom_probe, open, told) {
                 Some(open) => self.step(open),
                 None => std::thread::sleep(SYNC),
             }
         }
-    }
-
-    fn open(&self, wanted: OomProbeUse) -> Option<Open> {
-        let explain = |error: CaptureError| {
-            // Where nobody asked for it, it is no fault that it may not be used.
-            let is_fault = wanted == OomProbeUse::Always || error.kind() != ErrorKind::Denied;
-            if is_fault {
-                let next = error.next_step().map(|next| format!("; {next}")).unwrap_or_default();
-                self.warn(&format!(
-                    "the heap of programs that are killed is not kept: {error}{next}"
-                ));
-            }
-        };
-        let probe = OomProbe::open().map_err(explain).ok()?;
-        Some(Open { probe, known: BTreeMap::new() })
     }
 
     fn step(&self, open: &mut Open) {
@@ -127,6 +113,7 @@ impl Kills {
 
     fn killed(&self, open: &Open, victim: &OomVictim) {
         let target = open.known.get(&victim.pid).map(|known| known.watched.id);
+        self.processes.killed(victim.pid, victim.time);
         (self.publish)(Event::Killed { target, victim: victim.clone() });
     }
 

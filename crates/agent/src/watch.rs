@@ -13,11 +13,12 @@ use regex::Regex;
 use store::Store;
 
 use crate::captures::Captures;
-use crate::config::OomProbeUse;
+use crate::config::ProbeUse;
 use crate::events::{Event, Publish};
 use crate::failures::Part;
 use crate::kills::Kills;
 use crate::pool::Pool;
+use crate::processes::{Processes, Telling};
 use crate::registry::{OnKernel, Registry};
 use crate::runner::Runner;
 use crate::watcher::Watcher;
@@ -39,7 +40,9 @@ pub struct Config {
     /// milliseconds and clones it.
     pub graphs: bool,
     /// Keeps the heap profile that a target has in the moment of its OOM kill.
-    pub oom_probe: OomProbeUse,
+    pub oom_probe: ProbeUse,
+    /// Keeps the lives of the machine's processes.
+    pub exec_probe: ProbeUse,
     /// Share of one core that all targets together may take.
     pub cpu_share: f64,
 }
@@ -88,6 +91,7 @@ pub struct Watch {
     ready: Arc<AtomicBool>,
     kernel: Option<(Vec<u8>, OnKernel)>,
     rules: Option<Arc<Runner>>,
+    processes: Arc<Processes>,
 }
 
 impl Watch {
@@ -101,8 +105,8 @@ impl Watch {
         let captures = Captures::new(store, Arc::clone(&publish), config.cpu_share);
         let (captures, registry) = (Arc::new(captures), Arc::default());
         let (ready, kernel, rules) = (Arc::default(), None, None);
-        let settings = Arc::new(Settings::new(config));
-        Watch { captures, registry, settings, publish, stop, ready, kernel, rules }
+        let (settings, processes) = (Arc::new(Settings::new(config)), Arc::default());
+        Watch { captures, registry, settings, publish, stop, ready, kernel, rules, processes }
     }
 
     /// Has `handler` called with what the kernel tells of the targets' cgroups, and of the
@@ -130,6 +134,11 @@ impl Watch {
         Arc::clone(&self.registry)
     }
 
+    /// The machine's processes.
+    pub fn processes(&self) -> Arc<Processes> {
+        Arc::clone(&self.processes)
+    }
+
     /// What is watched; for changing it.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings)
@@ -146,7 +155,7 @@ impl Watch {
             self.warn(Part::Store, &error.to_string());
         }
         capture::allocator::keep_little();
-        let (kernel, kills) = (self.start_kernel(), self.start_kills());
+        let (kernel, probes) = (self.start_kernel(), [self.start_kills(), self.start_processes()]);
         let (mut pool, mut running) = (Pool::new(), Running::new());
         let (mut version, mut config) = self.settings.now();
         let (mut go_pids, mut patterns) = (GoPids::default(), self.patterns(&config));
@@ -181,7 +190,9 @@ impl Watch {
         // Its channel ends with the signals.
         self.registry.forget_cgroups();
         let _ = kernel.map(JoinHandle::join);
-        let _ = kills.map(JoinHandle::join);
+        for probe in probes {
+            let _ = probe.map(JoinHandle::join);
+        }
     }
 
     /// Starts the thread that keeps what programs were like when they were killed.
@@ -190,14 +201,31 @@ impl Watch {
             captures: Arc::clone(&self.captures),
             registry: Arc::clone(&self.registry),
             settings: Arc::clone(&self.settings),
+            processes: Arc::clone(&self.processes),
             publish: Arc::clone(&self.publish),
             stop: Arc::clone(&self.stop),
         };
-        let thread = std::thread::Builder::new().name("oom probe".to_owned());
+        self.spawn("oom probe", move || kills.run())
+    }
+
+    /// Starts the thread that keeps lives of processes.
+    fn start_processes(&self) -> Option<JoinHandle<()>> {
+        let telling = Telling {
+            processes: Arc::clone(&self.processes),
+            registry: Arc::clone(&self.registry),
+            settings: Arc::clone(&self.settings),
+            publish: Arc::clone(&self.publish),
+            stop: Arc::clone(&self.stop),
+        };
+        self.spawn("exec probe", move || telling.run())
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+        let thread = std::thread::Builder::new().name(name.to_owned());
         let failed = |error: std::io::Error| {
             self.warn(Part::Watch, &format!("cannot start a thread: {error}"));
         };
-        thread.spawn(move || kills.run()).map_err(failed).ok()
+        thread.spawn(run).map_err(failed).ok()
     }
 
     /// Starts the thread that hands on what the kernel tells.

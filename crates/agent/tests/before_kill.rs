@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use agent::actions::{Outcome, Request, run};
 use agent::captures::Captures;
-use agent::config::OomProbeUse;
+use agent::config::ProbeUse;
 use agent::rules::{Action, Take};
 use agent::{Config, Event, Watch, Watched};
 use capture::LiveTarget;
@@ -137,7 +137,8 @@ fn a_watch_acts_on_what_the_kernel_tells() {
         all_go: false,
         every: Duration::from_secs(10),
         graphs: false,
-        oom_probe: OomProbeUse::Never,
+        oom_probe: ProbeUse::Never,
+        exec_probe: ProbeUse::Never,
         cpu_share: 0.02,
     };
     let stop = Arc::new(AtomicBool::new(false));

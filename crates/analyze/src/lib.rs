@@ -17,6 +17,7 @@ pub mod growth;
 pub mod heap;
 pub mod layout;
 pub mod level;
+pub mod lives;
 pub mod mappings;
 pub mod metrics;
 pub mod names;

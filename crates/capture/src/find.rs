@@ -8,13 +8,14 @@ use std::os::unix::fs::{DirEntryExt, FileExt};
 use decode::buildinfo::BuildInfo;
 use decode::goruntime::Binary;
 use decode::procfs::{self, CgroupIdentity};
-use model::CgroupMemory;
+use model::probe::PresentProcess;
+use model::{CgroupMemory, Timestamp};
 use regex::Regex;
 
 use crate::error::CaptureError;
 use crate::executable::FileId;
 use crate::image::Image;
-use crate::live::ProcessTarget;
+use crate::live::{ProcessTarget, now};
 use crate::signals;
 
 /// A Go process and what can be read of it.
@@ -67,6 +68,33 @@ fn entries() -> Vec<(u32, u64)> {
     entries.sort_unstable();
     entries
 }
+
+/// The programs that run now. Threads of the kernel and processes that have ended are none.
+pub fn present() -> Vec<PresentProcess> {
+    let boottime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let booted_millis = now().0 - boottime.tv_sec * 1000 - boottime.tv_nsec / 1_000_000;
+    let process = |pid: u32| {
+        let command = command_line(pid);
+        if command.is_empty() {
+            return None;
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let seconds = procfs::start_ticks(&stat)? as f64 / signals::ticks_per_second();
+        Some(PresentProcess {
+            pid,
+            parent: procfs::parent(&stat)?,
+            name: name.trim_end().to_owned(),
+            command: command.chars().take(COMMAND_MAX).collect(),
+            started: Timestamp(booted_millis + (seconds * 1000.0) as i64),
+        })
+    };
+    // Ourselves too, which `pids` leaves out.
+    pids().into_iter().chain([std::process::id()]).filter_map(process).collect()
+}
+
+/// As much of a command line as the probe of processes tells.
+const COMMAND_MAX: usize = 256;
 
 /// Every Go process that can be recognised.
 pub fn go_processes() -> Vec<GoProcess> {

@@ -80,6 +80,21 @@ pub enum ProcessChange {
     },
 }
 
+/// A process that is there already when somebody begins to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// That of its parent.
+    pub parent: u32,
+    /// Its name in the kernel, at most 15 bytes.
+    pub name: String,
+    /// Its arguments.
+    pub command: String,
+    /// When it began.
+    pub started: Timestamp,
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessEnd {

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::{
-    Server, access, events, figures, heap, listings, pages, probes, profiles, prometheus, targets,
-    trace, watch,
+    Server, access, events, figures, heap, listings, pages, probes, processes, profiles,
+    prometheus, targets, trace, watch,
 };
 
 /// Path and handlers of every route of the API.
@@ -73,6 +73,7 @@ routes! {
     "/probes" => get(probes::list),
     "/targets/{id}/probes/{kind}" => get(probes::so_far).post(probes::take),
     "/targets/{id}/probes/{kind}/flame" => get(probes::flame),
+    "/processes/timeline" => get(processes::timeline),
     "/rules" => get(watch::prometheus_rules),
     "/alerts" => get(watch::prometheus_alerts),
     "/watch/rules" => get(watch::rules),

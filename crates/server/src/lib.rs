@@ -19,6 +19,7 @@ mod listings;
 mod packed;
 mod pages;
 mod probes;
+mod processes;
 mod profiles;
 mod prometheus;
 mod recent;

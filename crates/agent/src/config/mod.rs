@@ -19,7 +19,7 @@ use crate::rules::{self, Action, Fault, Rule};
 use crate::scrape::{self, ScrapeConfig};
 
 pub use sections::{
-    Budget, Distributions, Global, LogFormat, Logging, OomProbeUse, Probes, Storage, Targets, Web,
+    Budget, Distributions, Global, LogFormat, Logging, ProbeUse, Probes, Storage, Targets, Web,
 };
 pub use text::ConfigError;
 pub(crate) use text::matching;

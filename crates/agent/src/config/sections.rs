@@ -158,13 +158,15 @@ impl Default for Storage {
 #[serde(deny_unknown_fields, default)]
 pub struct Probes {
     /// Keeps the heap profile that a target has in the moment of its OOM kill.
-    pub oom: OomProbeUse,
+    pub oom: ProbeUse,
+    /// Keeps the lives of the machine's processes, those included that last only for a moment.
+    pub exec: ProbeUse,
 }
 
-/// Whether kills are told by a probe.
+/// Whether a probe is at work all the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OomProbeUse {
+pub enum ProbeUse {
     /// Where it is permitted.
     #[default]
     Auto,

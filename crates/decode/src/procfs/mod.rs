@@ -99,6 +99,12 @@ pub fn stat(text: &str, ticks_per_second: f64, memory: &mut ProcessMemory) {
     }
 }
 
+/// The parent's process id of /proc/PID/stat.
+pub fn parent(text: &str) -> Option<u32> {
+    // As in `stat`; the field after the state.
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// The start time (clock ticks after boot) of /proc/PID/stat.
 pub fn start_ticks(text: &str) -> Option<u64> {
     let mut memory = ProcessMemory::default();
