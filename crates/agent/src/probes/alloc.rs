@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use analyze::samples::{Estimate, Samples, SiteSamples};
 use capture::bpf::{AllocProbe, ProbeCost};
+use capture::find::exe_path;
 use capture::{CaptureError, ProcessTarget, monotonic_nanos};
 use decode::goruntime::{Bucket, Counts, HeapBuckets};
 use model::probe::{MonotonicNanos, ProbeCounts};
@@ -110,7 +111,9 @@ pub fn allocations(
             break;
         }
         if !target.runs_its_program() {
-            end = if target.is_alive() { End::Replaced } else { End::Ended };
+            // One that has ended and whose parent has not asked yet has no program any more.
+            let has_program = target.is_alive() && exe_path(target.pid()).is_some();
+            end = if has_program { End::Replaced } else { End::Ended };
             break;
         }
     }

@@ -175,9 +175,10 @@ fn what_a_program_keeps_is_named_and_nothing_stays() {
     let probe = attach(subject.0.id(), &[]);
     std::thread::sleep(Duration::from_millis(300));
     drop(subject.0.stdin.take());
-    assert!(subject.0.wait().unwrap().success());
+    // Nobody has asked how it ended yet.
     let output = probe.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains(" ended"));
+    assert!(subject.0.wait().unwrap().success());
     assert_eq!(report(&output)["sites"][0]["site"]["function"], "main.hold");
     wait_for("all is taken out", is_clean);
 }
