@@ -347,3 +347,33 @@ pub fn go_version_of(path: &str) -> Option<String> {
     let image = Image::open(path).ok()?;
     Binary::open(image.as_ref()).ok().map(|binary| binary.info.version)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::{now, present};
+
+    #[test]
+    fn programs_that_run_are_present_with_their_parents() {
+        let before = now().0;
+        let mut child = Command::new("cat").arg("-").stdin(Stdio::piped()).spawn().unwrap();
+        // Until it has become that program, it is a copy of this one.
+        let found = loop {
+            let found = present();
+            let of = |pid: u32| found.iter().find(|process| process.pid == pid).cloned();
+            match (of(child.id()), of(std::process::id())) {
+                (Some(cat), Some(own)) if cat.name == "cat" => break (cat, own),
+                _ => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        };
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let (cat, own) = found;
+        assert_eq!((cat.parent, cat.command.as_str()), (own.pid, "cat -"));
+        assert_eq!(own.parent, std::os::unix::process::parent_id());
+        // The kernel tells beginnings in hundredths of a second.
+        assert!(cat.started.0 >= before - 20 && cat.started.0 <= now().0 + 20, "{cat:?} {before}");
+        assert!(own.started.0 <= before);
+    }
+}

@@ -10,8 +10,9 @@ import { Chart, type Line } from "../../widgets/chart";
 import { Flame } from "../../widgets/flame";
 
 const EVERY_MS = 1000;
-/** The first picture is made once somebody asks. */
+/** The first picture is made once somebody asks; it is asked for so many times more often. */
 const FIRST_MS = 250;
+const FIRST_POLLS = 20;
 /** Rates are those of the last so many seconds. */
 const RECENT_SECONDS = 3;
 const ROWS = 25;
@@ -33,6 +34,7 @@ export class AtWork {
   private sample = LIVE;
   private shown = "";
   private timer = 0;
+  private polls = 0;
   private isClosed = false;
 
   constructor(private readonly run: Run) {
@@ -63,7 +65,8 @@ export class AtWork {
       const soFar = await get<SoFar>(this.path);
       if (this.isClosed) return;
       await this.show(soFar);
-      if (soFar.picture === null) wait = FIRST_MS;
+      this.polls += 1;
+      if (soFar.picture === null && this.polls < FIRST_POLLS) wait = FIRST_MS;
     } catch (error) {
       // It has ended, and the page closes this with what it found; or the server does not answer.
       if (!(error instanceof ApiFailure)) throw error;
