@@ -38,6 +38,7 @@ impl ExecProbe {
         object.trace("process_exit", "sched_process_exit")?;
         object.trace("process_exec", "sched_process_exec")?;
         object.trace("process_fork", "sched_process_fork")?;
+        object.all_is_traced();
         Ok(ExecProbe { object, page_bytes: rustix::param::page_size() as u64 })
     }
 

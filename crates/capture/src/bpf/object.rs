@@ -71,7 +71,8 @@ pub(super) struct Object {
     need: Need,
     /// While it is open, the kernel measures how long programs run, those of others included.
     measured: Option<OwnedFd>,
-    kernel: Btf,
+    /// The types of the kernel, megabytes, until all is attached that needs them.
+    kernel: Option<Btf>,
     ebpf: Ebpf,
     /// Of the maps, by name; open as long as this is.
     maps: Names<String, RawFd>,
@@ -112,6 +113,7 @@ impl Object {
         let mut map = |name| ebpf.take_map(name).expect("every object has this map");
         let records = RingBuf::try_from(map("records")).map_err(|error| failed(&error))?;
         let counts = PerCpuArray::try_from(map("counts")).map_err(|error| failed(&error))?;
+        let kernel = Some(kernel);
         Ok(Object { probe, need, measured: None, kernel, ebpf, maps, records, counts })
     }
 
@@ -124,13 +126,19 @@ impl Object {
     /// Attaches a program to a tracepoint of the kernel, by the types of its arguments: that
     /// needs no tracefs.
     pub(super) fn trace(&mut self, program: &str, tracepoint: &str) -> Result<(), CaptureError> {
-        let (probe, need, kernel) = (self.probe, self.need, &self.kernel);
+        let (probe, need) = (self.probe, self.need);
+        let kernel = self.kernel.as_ref().expect("nothing is traced once all is");
         let attach = |program: &mut BtfTracePoint| -> Result<(), ProgramError> {
             program.load(tracepoint, kernel)?;
             program.attach().map(drop)
         };
         let program = self.ebpf.program_mut(program).expect("a program of this object");
         program.try_into().and_then(attach).map_err(|error| support::explain(probe, need, &error))
+    }
+
+    /// Gives back what only [`trace`](Self::trace) needs.
+    pub(super) fn all_is_traced(&mut self) {
+        self.kernel = None;
     }
 
     /// Attaches a program to a place of a file, for one process.

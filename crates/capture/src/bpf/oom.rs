@@ -99,6 +99,7 @@ impl OomProbe {
         let mut object = Object::load(PROBE, Need::Kernel, OBJECT, RING_BYTES, &[])?;
         object.trace("signal_deliver", "signal_deliver")?;
         object.trace("mark_victim", "mark_victim")?;
+        object.all_is_traced();
         let page_bytes = rustix::param::page_size() as u64;
         let (targets, copies, told) = Default::default();
         Ok(OomProbe { object, page_bytes, targets, copies, told })
