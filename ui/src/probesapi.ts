@@ -39,7 +39,7 @@ export interface FoundSite {
 
 export interface Picture {
   readonly seconds: number;
-  readonly sampling_bytes: number;
+  readonly sampling_bytes: number | null;
   readonly live: Estimate;
   readonly sites: readonly FoundSite[];
   readonly omitted: number;

@@ -208,6 +208,29 @@ impl Samples {
         found
     }
 
+    /// What lives by the types that an object graph of time `taken` says: for each stack its types,
+    /// those with the most bytes first. What was allocated later is not in it.
+    pub fn types<'n>(
+        &self,
+        taken: MonotonicNanos,
+        type_of: impl Fn(Addr) -> Option<&'n str>,
+    ) -> HashMap<&[Addr], Vec<(&'n str, Estimate)>> {
+        let mut by_site: HashMap<usize, BTreeMap<&str, Estimate>> = HashMap::new();
+        for (address, live) in self.live.iter().filter(|(_, live)| live.born < taken) {
+            let Some(name) = type_of(*address) else { continue };
+            let of_site = by_site.entry(live.site).or_default();
+            of_site.entry(name).or_default().add(1, live.size, self.rate);
+        }
+        let mut found = HashMap::new();
+        for (stack, site) in &self.by_stack {
+            let Some(types) = by_site.remove(site) else { continue };
+            let mut types: Vec<(&str, Estimate)> = types.into_iter().collect();
+            types.sort_by(|a, b| b.1.bytes.total_cmp(&a.1.bytes));
+            found.insert(stack.as_slice(), types);
+        }
+        found
+    }
+
     /// All stacks together: allocated and live.
     pub fn total(&self) -> (Estimate, Estimate) {
         let (mut allocated, mut live) = (Estimate::default(), Estimate::default());
@@ -287,6 +310,26 @@ mod tests {
             size: Bytes(0),
             born: MonotonicNanos(0),
         }
+    }
+
+    #[test]
+    fn what_lives_has_the_types_of_a_graph() {
+        let mut samples = Samples::new(1);
+        for (at, address, size, site) in
+            [(1, 10, 8, 7), (2, 20, 64, 7), (3, 30, 64, 7), (4, 40, 8, 9)]
+        {
+            samples.push(born(at, address, size, site));
+        }
+        samples.push(died(5, 30));
+        // Allocated after the graph was taken, where something else lay then.
+        samples.push(born(20, 50, 8, 9));
+        let names = [(10, "main.Key"), (20, "main.Row"), (30, "main.Row"), (50, "main.Gone")];
+        let names: std::collections::HashMap<u64, &str> = names.into();
+        let found = samples.types(MonotonicNanos(10), |address| names.get(&address.0).copied());
+        assert_eq!(found.len(), 1);
+        let types = &found[&[Addr(7), Addr(1)][..]];
+        let types: Vec<_> = types.iter().map(|(name, of)| (*name, of.samples, of.bytes)).collect();
+        assert_eq!(types, [("main.Row", 1, 64.0), ("main.Key", 1, 8.0)]);
     }
 
     #[test]

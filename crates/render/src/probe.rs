@@ -111,7 +111,12 @@ pub struct NamedSite {
     pub stack: Vec<Frame>,
     /// The one that is responsible.
     pub responsible: Option<Frame>,
+    /// Types of what lives, those with the most bytes first; empty where nobody looked for them.
+    pub types: Vec<(String, Estimate)>,
 }
+
+/// Types of a site that are listed.
+const TYPES_SHOWN: usize = 3;
 
 /// What `probe alloc` saw.
 #[derive(Clone, Debug)]
@@ -169,6 +174,7 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
         ("HALF LIVE", right),
         ("OLDEST", right),
         ("SITE", left),
+        ("TYPES", left),
     ]);
     for named in report.sites.iter().take(limit) {
         let site = &named.site;
@@ -184,6 +190,7 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
             site.lifetime_seconds.map_or_else(|| "longer".to_owned(), span),
             site.oldest_seconds.map_or_else(|| "-".to_owned(), span),
             named.responsible.as_ref().map_or_else(|| "unknown".to_owned(), place),
+            types(named),
         ]);
     }
     out += &format!("\n{}", table.text());
@@ -192,6 +199,16 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
         out += &paint.dim(&format!("and {left_out} more stacks (-n)\n"));
     }
     out
+}
+
+/// What lives of a site by type, as shares of what is known of it.
+fn types(named: &NamedSite) -> String {
+    let all: f64 = named.types.iter().map(|(_, of)| of.bytes).sum();
+    let shares = named.types.iter().take(TYPES_SHOWN).map(|(name, of)| match named.types.len() {
+        1 => printable(name),
+        _ => format!("{} {:.0} %", printable(name), of.bytes / all.max(1.0) * 100.0),
+    });
+    shares.collect::<Vec<String>>().join(", ")
 }
 
 fn with_error(of: &Estimate) -> String {
@@ -221,6 +238,8 @@ fn place_of(function: &str, file: &str, line: u32) -> String {
 
 /// The same for programs, all stacks included.
 pub fn alloc_value(report: &AllocReport<'_>) -> Value {
+    let of_type =
+        |(name, live): &(String, Estimate)| json!({ "type": name, "live": estimate(live) });
     let site = |named: &NamedSite| {
         let optional = |seconds: Option<f64>| seconds.map_or(Value::Null, json::number);
         json!({
@@ -230,6 +249,7 @@ pub fn alloc_value(report: &AllocReport<'_>) -> Value {
             "oldest_seconds": optional(named.site.oldest_seconds),
             "site": named.responsible.as_ref().map(json::frame),
             "stack": named.stack.iter().map(json::frame).collect::<Vec<Value>>(),
+            "types": named.types.iter().map(of_type).collect::<Vec<Value>>(),
         })
     };
     json!({

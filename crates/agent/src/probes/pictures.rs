@@ -54,7 +54,7 @@ fn of_allocations(found: &Allocations, profile: Profile, process: &ProcessTarget
     }
     Picture {
         elapsed: found.took,
-        sampling_bytes: found.rate.max(0).cast_unsigned(),
+        sampling_bytes: Some(found.rate.max(0).cast_unsigned()),
         live: found.live,
         omitted: found.sites.len() - sites.len(),
         sites,

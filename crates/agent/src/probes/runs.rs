@@ -82,7 +82,7 @@ pub struct Picture {
     /// When it was made, since the run began.
     pub elapsed: Duration,
     /// Mean number of bytes between two samples.
-    pub sampling_bytes: u64,
+    pub sampling_bytes: Option<u64>,
     /// What lives.
     pub live: Estimate,
     /// The stacks, those of which most lives first, the largest of them.
@@ -277,7 +277,7 @@ mod tests {
     fn picture() -> Picture {
         Picture {
             elapsed: Duration::ZERO,
-            sampling_bytes: 1,
+            sampling_bytes: Some(1),
             live: Default::default(),
             sites: Vec::new(),
             omitted: 0,

@@ -14,6 +14,7 @@ Examples:
   memsight probe exec                     processes that come and go, with their peak memory
   memsight probe alloc 4242 --for 1m      what pid 4242 allocates, what of it lives and for how long
   memsight probe alloc name:shop -o shop.pb.gz && memsight flame shop.pb.gz
+  memsight probe alloc name:shop --types  and the types of what lives, from a snapshot at the end
   memsight probe native 4242 --for 1m     what pid 4242, in any language, asked malloc for and keeps
   memsight probe oom -o kills/            waits for OOM kills; keeps the victims' heap profiles
   memsight probe faults 4242              who touches memory for the first time, and what memory
@@ -86,6 +87,10 @@ pub(crate) struct AllocArgs {
     /// Ends early when the probe takes more than this of the process's time, as a share of a core.
     #[arg(long, value_name = "SHARE", value_parser = parse_share, default_value = "10%")]
     pub max_cost: f64,
+    /// Also takes a snapshot of the object graph at the end, for the types of what lives. That stops
+    /// the program for some milliseconds.
+    #[arg(long)]
+    pub types: bool,
     /// How many stacks to list.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: usize,

@@ -30,9 +30,10 @@ pub(crate) fn keeper(name: &str) -> PathBuf {
     let (source, program) = (scratch(&format!("{name}.go")), scratch(name));
     let text = "package main
 import (\"bufio\"; \"os\"; \"runtime/pprof\"; \"syscall\"; \"time\")
-var kept [][]byte
+type Box struct { next *Box; data [64<<10]byte }
+var kept []*Box
 //go:noinline
-func hold() { kept = append(kept, make([]byte, 64<<10)) }
+func hold() { kept = append(kept, new(Box)) }
 func main() {
     if len(os.Args) > 1 { pprof.Lookup(\"heap\").WriteTo(os.Stdout, 0) }
     go func() { for { hold(); time.Sleep(time.Millisecond) } }()
@@ -132,13 +133,19 @@ fn what_a_program_keeps_is_named_and_nothing_stays() {
     // To its end, in a profile that pprof reads, too.
     let subject = start(&program);
     let file = scratch("keeper.pb.gz");
-    let more = ["--for", "2s", "-o", file.to_str().unwrap()];
+    let more = ["--for", "2s", "--types", "-o", file.to_str().unwrap()];
     let found = report(&attach(subject.0.id(), &more).wait_with_output().unwrap());
     let first = &found["sites"][0];
     assert_eq!(first["site"]["function"], "main.hold", "{found:#}");
     assert!(
         first["live"]["bytes"].as_f64() > Some(4e6) && first["lifetime_median_seconds"].is_null()
     );
+    let of_type = &first["types"][0];
+    assert_eq!(of_type["type"], "main.Box", "{first:#}");
+    // What was allocated behind the snapshot has none.
+    let share =
+        of_type["live"]["bytes"].as_f64().unwrap() / first["live"]["bytes"].as_f64().unwrap();
+    assert!(share > 0.5 && share <= 1.0, "{first:#}");
     let mut pprof = Command::new("go");
     pprof.args(["tool", "pprof", "-top", "-sample_index=inuse_space"]).arg(&file);
     let top = String::from_utf8(run(&mut pprof).stdout).unwrap();

@@ -303,8 +303,7 @@ fn live_max(every: u64) -> u32 {
 /// The object in the kernel, told whom to look at, and whose stacks it unwinds.
 fn loaded(names: &ProcessNames, every: u64) -> Result<(Object, Unwinding), CaptureError> {
     let mut unwinding = Unwinding::of(names);
-    let sizes =
-        [("rows", unwinding.rows_max()), ("live", live_max(every)), ("stacks", STACKS_MAX)];
+    let sizes = [("rows", unwinding.rows_max()), ("live", live_max(every)), ("stacks", STACKS_MAX)];
     let mut object = Object::load(PROBE, Need::User, OBJECT, RING_BYTES, &sizes)?;
     let control = Control { target: names.pid().into(), every, ..Control::default() };
     unwinding.write(&mut object, names)?;

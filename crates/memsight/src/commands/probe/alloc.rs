@@ -1,19 +1,22 @@
 //! `memsight probe alloc`.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent::probes::{self, Allocations};
 use analyze::code;
-use analyze::samples::SiteSamples;
+use analyze::samples::{Estimate, Samples, SiteSamples};
 use capture::ProcessTarget;
 use capture::find::one_by_name;
-use model::{Bytes, Profile};
+use model::probe::MonotonicNanos;
+use model::{Addr, Bytes, HeapGraph, Profile};
 use render::paint::Paint;
 use render::probe::{AllocReport, NamedSite};
 
 use super::{Until, frames, process_of, say_end, warn_of_losses, write_profile};
 use crate::args::probe::AllocArgs;
+use crate::commands::heap::source::Heap;
 use crate::failure::Failure;
 use crate::terminal::{Progress, print};
 
@@ -22,7 +25,7 @@ pub(crate) fn run(args: &AllocArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let pid = process_of(&args.target, one_by_name)?;
     let target = ProcessTarget::attach(pid)?;
     let until = Until::new(Some(args.duration))?;
-    let found = follow(&target, args.max_cost, &until)?;
+    let (found, types) = follow(&target, args, &until)?;
     say_end(pid, found.end);
     let profile = found.profile(&target)?;
     let report = AllocReport {
@@ -35,7 +38,7 @@ pub(crate) fn run(args: &AllocArgs, paint: Paint) -> Result<ExitCode, Failure> {
         missed_deaths: found.missed_deaths,
         counts: found.counts,
         cost_share: found.cost.share(found.took),
-        sites: named(&profile, &found.sites, &target.binary().info.module),
+        sites: named(&profile, &found.sites, types, &target.binary().info.module),
     };
     if let Some(path) = &args.output {
         write_profile(path, &profile)?;
@@ -49,9 +52,19 @@ pub(crate) fn run(args: &AllocArgs, paint: Paint) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn follow(target: &ProcessTarget, cost_max: f64, until: &Until) -> Result<Allocations, Failure> {
+/// What lives, by stack and type.
+type Types = HashMap<Vec<Addr>, Vec<(String, Estimate)>>;
+
+/// Follows the objects, and finds the types of those that live in the end, if they are wanted.
+fn follow(
+    target: &ProcessTarget,
+    args: &AllocArgs,
+    until: &Until,
+) -> Result<(Allocations, Types), Failure> {
     let (begun, mut progress, mut shown) = (Instant::now(), Progress::new(), 0);
-    let found = probes::allocations(target, cost_max, &mut |so_far| {
+    let mut wanted = args.types.then(|| target.pid());
+    let (mut snapshot, mut types, mut failure) = (None, Types::new(), None);
+    let found = probes::allocations(target, args.max_cost, &mut |so_far| {
         let (allocated, live) = so_far.samples.total();
         if allocated.samples > shown {
             shown = allocated.samples;
@@ -63,14 +76,55 @@ fn follow(target: &ProcessTarget, cost_max: f64, until: &Until) -> Result<Alloca
                 Bytes(live.bytes as u64),
             ));
         }
-        until.step()
+        if let Some(wait) = until.step() {
+            return Some(wait);
+        }
+        // Then it looks once more: what has died by the time of the snapshot is told after it.
+        if let Some(pid) = wanted.take() {
+            let taken = MonotonicNanos(capture::monotonic_nanos().cast_unsigned());
+            match Heap::open_named(&pid.to_string()) {
+                Ok(heap) => snapshot = Some((taken, heap)),
+                Err(error) => failure = Some(error),
+            }
+            return snapshot.is_some().then_some(Duration::ZERO);
+        }
+        if let Some((taken, heap)) = snapshot.take() {
+            let named = heap.with(|graph| Ok(types_of(so_far.samples, taken, graph)));
+            named.map_or_else(|error| failure = Some(error), |named| types = named);
+        }
+        None
     });
-    Ok(found?)
+    let found = found?;
+    match (failure, wanted) {
+        (Some(error), _) => Err(error),
+        (None, Some(_)) => {
+            eprintln!("memsight: no types: the probe ended before a snapshot could be taken");
+            Ok((found, types))
+        }
+        (None, None) => Ok((found, types)),
+    }
+}
+
+fn types_of(samples: &Samples, taken: MonotonicNanos, graph: &HeapGraph<'_>) -> Types {
+    let name = |address: Addr| {
+        let (object, _) = graph.objects.find(address)?;
+        Some(graph.type_name(graph.type_of(object)))
+    };
+    let owned = |types: Vec<(&str, Estimate)>| {
+        types.into_iter().map(|(name, live)| (name.to_owned(), live)).collect()
+    };
+    let by_stack = samples.types(taken, name).into_iter();
+    by_stack.map(|(stack, types)| (stack.to_vec(), owned(types))).collect()
 }
 
 /// Each site with its calls by name, and the one that is responsible. The profile has the samples
 /// of the sites one after the other.
-fn named(profile: &Profile, sites: &[SiteSamples], module: &str) -> Vec<NamedSite> {
+fn named(
+    profile: &Profile,
+    sites: &[SiteSamples],
+    mut types: Types,
+    module: &str,
+) -> Vec<NamedSite> {
     let mut ids = profile.samples.ids();
     let mut named = Vec::with_capacity(sites.len());
     for site in sites {
@@ -81,7 +135,8 @@ fn named(profile: &Profile, sites: &[SiteSamples], module: &str) -> Vec<NamedSit
             }
         }
         let responsible = code::responsible(&stack, module).cloned();
-        named.push(NamedSite { site: site.clone(), stack, responsible });
+        let types = types.remove(&site.stack).unwrap_or_default();
+        named.push(NamedSite { site: site.clone(), stack, responsible, types });
     }
     named
 }
