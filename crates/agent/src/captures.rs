@@ -22,7 +22,9 @@ use store::{BegunFile, NewCapture, Store, StoreError};
 use crate::budget::{CpuBudget, Turns};
 use crate::events::{Event, Publish};
 use crate::failures::Part;
-use crate::probes::{self, AllocationsSoFar, NativeSoFar, Run, Runs};
+use crate::probes::{
+    self, AllocationsSoFar, AnyProcess, FaultLook, MappingLook, NativeSoFar, Run, Runs,
+};
 use crate::safety;
 
 /// What went wrong.
@@ -80,6 +82,8 @@ pub enum Evidence {
     Rss(Box<Rss>),
     /// A profile of goroutines that can never go on.
     GoroutineLeak,
+    /// What a probe saw.
+    Probe,
 }
 
 /// A capture that is not stored yet.
@@ -332,8 +336,10 @@ pub fn probe(live: &LiveTarget, run: &Run, stop: &AtomicBool) -> Result<Taken, C
         let why = "only a process on this machine can be probed";
         return Err(CaptureError::Unsupported(why.to_owned()));
     };
-    let (kind, started, end) = (run.kind, cpu_time(), Instant::now() + run.length);
-    let step = || {
+    let (kind, started, mut end) = (run.kind, cpu_time(), None);
+    let mut step = || {
+        // From when it looks: until then names of a large program may have to be read.
+        let end = *end.get_or_insert_with(|| Instant::now() + run.length);
         let left = end.checked_duration_since(Instant::now())?;
         (!stop.load(Ordering::Relaxed)).then(|| left.min(STEP))
     };
@@ -350,6 +356,16 @@ pub fn probe(live: &LiveTarget, run: &Run, stop: &AtomicBool) -> Result<Taken, C
             };
             probes::native(probe, &mut names, older, probes::COST_MAX, &mut show)?.profile
         }
+        CaptureKind::Faults => {
+            let mut any = AnyProcess::open(process.pid())?;
+            let look = FaultLook::begin(&any)?;
+            look.follow(&mut any, probes::COST_MAX, &mut |_| step()).profile
+        }
+        CaptureKind::Mmap => {
+            let mut any = AnyProcess::open(process.pid())?;
+            let look = MappingLook::begin(&any)?;
+            look.follow(&mut any, probes::COST_MAX, &mut |_, _| step()).profile
+        }
         _ => {
             let mut show = |so_far: &mut AllocationsSoFar<'_>| {
                 probes::show_allocations(run, process, so_far);
@@ -359,7 +375,7 @@ pub fn probe(live: &LiveTarget, run: &Run, stop: &AtomicBool) -> Result<Taken, C
         }
     };
     let (bytes, time) = (pprof::write(&profile), capture::now());
-    Ok(taken(kind, time, started, bytes, Evidence::Heap(Box::new(profile))))
+    Ok(taken(kind, time, started, bytes, Evidence::Probe))
 }
 
 /// As often as Go samples its own heap.
@@ -461,7 +477,9 @@ pub fn verify(taken: &Taken) -> Result<(), TakeError> {
         | CaptureKind::Goroutine
         | CaptureKind::GoroutineLeak
         | CaptureKind::Alloc
-        | CaptureKind::Native => match pprof::read(&taken.bytes) {
+        | CaptureKind::Native
+        | CaptureKind::Faults
+        | CaptureKind::Mmap => match pprof::read(&taken.bytes) {
             Ok(parsed) => parsed.profile.samples.len(),
             Err(error) => return unreadable(&error),
         },
@@ -476,8 +494,9 @@ pub fn verify(taken: &Taken) -> Result<(), TakeError> {
         // Written as they come; see `Captures::graph` and `Captures::trace`.
         CaptureKind::Graph | CaptureKind::Trace => 1,
     };
-    // That nothing leaks is an answer.
-    if count == 0 && ![CaptureKind::GoroutineLeak, CaptureKind::Native].contains(&kind) {
+    // That nothing leaks, faults or is mapped is an answer.
+    let may_be_empty = kind == CaptureKind::GoroutineLeak || kind.is_probe();
+    if count == 0 && (!may_be_empty || kind == CaptureKind::Alloc) {
         return Err(TakeError::Empty { kind, what: "is empty".to_owned() });
     }
     Ok(())

@@ -69,7 +69,9 @@ pub fn need(kind: CaptureKind, situation: &Situation) -> Need {
         // The program stops, and marks what is reachable: a few bits an object.
         CaptureKind::GoroutineLeak => Need { target_bytes: 8 * MIB + anon / 64, ..PROFILE },
         // The kernel's tables, and names.
-        CaptureKind::Alloc | CaptureKind::Native => Need { own_bytes: 32 * MIB, ..PROFILE },
+        CaptureKind::Alloc | CaptureKind::Native | CaptureKind::Faults | CaptureKind::Mmap => {
+            Need { own_bytes: 32 * MIB, ..PROFILE }
+        }
         CaptureKind::Trace => TRACE,
         CaptureKind::Graph => Need {
             // Half of it may be written to while the clone lives, page tables are copied, and

@@ -312,7 +312,7 @@ impl Watcher {
                 watched.shared.latest.measured(metrics);
             }
             Evidence::Rss(rss) => window.push_rss(*rss),
-            Evidence::GoroutineLeak => {}
+            Evidence::GoroutineLeak | Evidence::Probe => {}
         }
         Ok(())
     }

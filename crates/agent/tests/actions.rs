@@ -13,7 +13,7 @@ use agent::actions::{Outcome, Output, Request, run};
 use agent::captures::Captures;
 use agent::rules::{Action, Take};
 use capture::LiveTarget;
-use model::{CaptureKind, TargetId, TargetSpec};
+use model::{CaptureKind, LabelValue, TargetId, TargetSpec};
 use store::{Options, Store};
 use toolchains::toolchains;
 
@@ -201,6 +201,52 @@ fn a_probe_is_a_capture_where_it_is_permitted() {
         "{allocated} {in_use}"
     );
     assert_eq!(profile.period, 512 << 10);
+}
+
+/// Who touches memory for the first time and who maps it, of a rule's length.
+#[test]
+fn faults_and_mappings_are_captures_where_they_are_permitted() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(Path::new("go"), dir.path());
+    let bench = Bench::new(&service, dir.path());
+    let kinds = [CaptureKind::Faults, CaptureKind::Mmap];
+    let kinds = kinds.map(|kind| Take::Lasting(kind, 4000)).to_vec();
+    let before = minor_faults(&service);
+    let (outcomes, outputs) = bench.run(&[Action::Capture { kinds, name: None }]);
+    if let [Outcome::Failed(why)] = outcomes.as_slice()
+        && why.contains("not permitted")
+    {
+        println!("skipped: {why}");
+        return;
+    }
+    let all = minor_faults(&service) - before;
+    assert!(matches!(outcomes.as_slice(), [Outcome::Done(ids)] if ids.len() == 2), "{outcomes:?}");
+    let read = |index: usize| {
+        let bytes = bench.captures.store.read_capture(outputs[index].capture.id).unwrap();
+        decode::pprof::read(&bytes).unwrap().profile
+    };
+    let faults = read(0);
+    let of_heap = faults.samples.ids().filter(|id| {
+        faults.samples.labels(*id).iter().any(|label| match label.value {
+            LabelValue::Str(text) => faults.str(text) == "Go heap",
+            LabelValue::Num(..) => false,
+        })
+    });
+    let touched: i64 = of_heap.map(|id| faults.samples.row(id).next().unwrap()).sum();
+    // One block of 1 MiB each half a second is new memory most of the time: of 256 pages, or of huge ones.
+    assert!((1..=all).contains(&touched), "{touched} of {all}");
+    assert!(faults.duration_nanos >= 4_000_000_000, "{}", faults.duration_nanos);
+    // Whether the heap needs another arena meanwhile is chance.
+    let mapped = read(1);
+    let types: Vec<&str> = mapped.sample_types.iter().map(|of| mapped.str(of.kind)).collect();
+    assert_eq!(types, ["mapped", "unmapped", "given_back", "net"]);
+}
+
+/// What the kernel counted.
+fn minor_faults(service: &Service) -> i64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.child.id())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(7).unwrap().parse().unwrap()
 }
 
 #[test]

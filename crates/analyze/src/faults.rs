@@ -44,6 +44,19 @@ impl FaultedMemory {
         };
         FaultedMemory { used, file: count.region.file.clone(), is_huge: count.region.is_huge }
     }
+
+    /// What it is called: its use, and its file.
+    pub fn name(&self) -> String {
+        let mut name = self.used.as_str().to_owned();
+        if !self.file.is_empty() {
+            let printable = self.file.chars().map(|c| if c.is_control() { '?' } else { c });
+            name.extend(": ".chars().chain(printable));
+        }
+        if self.is_huge {
+            name += " (huge pages)";
+        }
+        name
+    }
 }
 
 /// Faults that have the memory, or the stack, in common.

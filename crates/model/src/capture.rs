@@ -24,11 +24,15 @@ pub enum CaptureKind {
     Alloc,
     /// What malloc gave in some seconds and nobody freed (profile.proto, gzip).
     Native,
+    /// Page faults of some seconds, by stack and memory (profile.proto, gzip).
+    Faults,
+    /// What was mapped in some seconds, by stack, and what stays (profile.proto, gzip).
+    Mmap,
 }
 
 impl CaptureKind {
     /// All kinds.
-    pub const ALL: [CaptureKind; 9] = [
+    pub const ALL: [CaptureKind; 11] = [
         CaptureKind::Heap,
         CaptureKind::Goroutine,
         CaptureKind::GoroutineLeak,
@@ -38,6 +42,8 @@ impl CaptureKind {
         CaptureKind::Trace,
         CaptureKind::Alloc,
         CaptureKind::Native,
+        CaptureKind::Faults,
+        CaptureKind::Mmap,
     ];
 
     /// The word used on the command line, in the store and in the API.
@@ -52,6 +58,8 @@ impl CaptureKind {
             CaptureKind::Trace => "trace",
             CaptureKind::Alloc => "alloc",
             CaptureKind::Native => "native",
+            CaptureKind::Faults => "faults",
+            CaptureKind::Mmap => "mmap",
         }
     }
 
@@ -68,7 +76,8 @@ impl CaptureKind {
 
     /// It is what a probe in the kernel saw.
     pub fn is_probe(self) -> bool {
-        matches!(self, CaptureKind::Alloc | CaptureKind::Native)
+        use CaptureKind::{Alloc, Faults, Mmap, Native};
+        matches!(self, Alloc | Native | Faults | Mmap)
     }
 
     /// It may be larger than memory: it is written as it comes and read where it lies.

@@ -56,18 +56,6 @@ pub struct FaultsReport<'a> {
     pub counts: ProbeCounts,
 }
 
-/// What memory is called: its use, and its file.
-pub fn memory_name(memory: &FaultedMemory) -> String {
-    let mut name = memory.used.as_str().to_owned();
-    if !memory.file.is_empty() {
-        name += &format!(": {}", printable(&memory.file));
-    }
-    if memory.is_huge {
-        name += " (huge pages)";
-    }
-    name
-}
-
 /// Tables for people.
 pub fn faults_text(report: &FaultsReport<'_>, limit: usize, paint: Paint) -> String {
     let all = report.user + report.kernel;
@@ -97,7 +85,7 @@ pub fn faults_text(report: &FaultsReport<'_>, limit: usize, paint: Paint) -> Str
         table.push(vec![
             site.sum.faults.to_string(),
             share(site.sum.faults, all),
-            memory_name(&site.memory),
+            site.memory.name(),
             whose(site.responsible.as_ref(), &site.stack),
         ]);
     }
@@ -148,7 +136,7 @@ fn memory_table(report: &FaultsReport<'_>, all: u64) -> String {
             of(FaultAccess::Read).to_string(),
             of(FaultAccess::Copy).to_string(),
             (execute + protected).to_string(),
-            memory_name(memory),
+            memory.name(),
         ]);
     }
     table.text()

@@ -61,7 +61,9 @@ impl ApiError {
             | CaptureKind::Goroutine
             | CaptureKind::GoroutineLeak
             | CaptureKind::Alloc
-            | CaptureKind::Native => "its page is /capture/ID",
+            | CaptureKind::Native
+            | CaptureKind::Faults
+            | CaptureKind::Mmap => "its page is /capture/ID",
             CaptureKind::Graph => "its answers are below heap/, its page is /heap/ID",
             CaptureKind::Trace => "its answers are below trace/, its page is /trace/ID",
             CaptureKind::Runtime => "its answer is /captures/ID/runtime",

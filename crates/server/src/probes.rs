@@ -151,7 +151,10 @@ pub(crate) async fn flame(
 
 fn probe_kind(word: &str) -> Result<CaptureKind, ApiError> {
     let kind = CaptureKind::parse(word).filter(|kind| kind.is_probe());
-    kind.ok_or_else(|| ApiError::bad(format!("{word:?} is no kind of probe"), "alloc or native"))
+    kind.ok_or_else(|| {
+        let error = format!("{word:?} is no kind of probe");
+        ApiError::bad(error, "alloc, native, faults or mmap")
+    })
 }
 
 fn at_work(server: &Server, target: i64, kind: CaptureKind) -> Result<Arc<Run>, ApiError> {

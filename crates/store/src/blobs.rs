@@ -47,7 +47,9 @@ fn suffix(kind: CaptureKind) -> &'static str {
         | CaptureKind::Goroutine
         | CaptureKind::GoroutineLeak
         | CaptureKind::Alloc
-        | CaptureKind::Native => ".pb.gz",
+        | CaptureKind::Native
+        | CaptureKind::Faults
+        | CaptureKind::Mmap => ".pb.gz",
         CaptureKind::Graph => ".heap",
         CaptureKind::Trace => ".trace",
         CaptureKind::Runtime | CaptureKind::Rss => ".json.gz",

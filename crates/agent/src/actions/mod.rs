@@ -317,7 +317,12 @@ fn take_small(request: &Request<'_>, kind: CaptureKind) -> Result<Taken, TakeErr
         CaptureKind::GoroutineLeak => captures::goroutine_leak(live)?,
         CaptureKind::Runtime => captures::metrics(live)?,
         CaptureKind::Rss => captures::rss(live)?,
-        CaptureKind::Graph | CaptureKind::Trace | CaptureKind::Alloc | CaptureKind::Native => {
+        CaptureKind::Graph
+        | CaptureKind::Trace
+        | CaptureKind::Alloc
+        | CaptureKind::Native
+        | CaptureKind::Faults
+        | CaptureKind::Mmap => {
             return Err(TakeError::Refused(format!("{} is no small capture", kind.as_str())));
         }
     })

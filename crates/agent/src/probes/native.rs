@@ -10,7 +10,7 @@ use capture::names::{ProcessNames, StackNamer};
 use model::probe::{CallStackId, NativeHeap, ProbeCounts};
 use model::{Addr, Profile, StackId};
 
-use super::{COST_AFTER, End};
+use super::{End, stamp, too_dear};
 
 /// How often is looked for libraries that were loaded.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -85,9 +85,8 @@ pub fn native(
             end = End::Ended;
             break;
         }
-        let share = cost(&probe.counts()).as_secs_f64() / begun.elapsed().as_secs_f64();
-        if begun.elapsed() > COST_AFTER && share > cost_max {
-            end = End::TooDear(share);
+        if let Some(dear) = too_dear(CALL, probe.counts().seen, begun.elapsed(), cost_max) {
+            end = dear;
             break;
         }
         if refreshed.elapsed() >= REFRESH_EVERY {
@@ -118,7 +117,7 @@ fn seen(
     let (mut profile, stacks) = named(heap, names);
     let found = outstanding(heap, &stacks, older);
     fill(&mut profile, &found, heap.every);
-    profile.duration_nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+    stamp(&mut profile, took);
     NativeSeen { found, profile, every: heap.every, counts, took, end: End::Asked }
 }
 
@@ -144,7 +143,6 @@ fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: Option<u64>) {
     profile.period_type = Some(profile.value_type("space", "bytes"));
     profile.period = every.unwrap_or(0).cast_signed();
     profile.default_sample_type = profile.strings.lookup("inuse_space");
-    profile.time_nanos = capture::now().0.saturating_mul(1_000_000);
     for of in &found.stacks {
         let stack = of.stack.unwrap_or_else(|| profile.stacks.intern(&[]));
         let values = [of.live.objects.round() as i64, of.live.bytes.round() as i64];

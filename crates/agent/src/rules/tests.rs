@@ -160,9 +160,9 @@ rules:
         "6:22: \"5\" is no duration: write 30s, 5m, 1h30m, 15d",
         "7:11: there is a rule \"twice\" in line 2",
         "10:26: \"heep\" is no kind of capture: heap, goroutine, goroutineleak, graph, runtime, \
-         rss, trace, alloc, native, pair",
+         rss, trace, alloc, native, faults, mmap, pair",
         "11:9: \"heep\" is no kind of capture: heap, goroutine, goroutineleak, graph, runtime, \
-         rss, trace, alloc, native, pair",
+         rss, trace, alloc, native, faults, mmap, pair",
         "12:9: a pair needs kind: heap or goroutine",
         "13:29: \"a\" names an earlier action already",
         "14:28: $(captures.b.path): no earlier action takes what is called \"b\"",

@@ -1,5 +1,5 @@
-// Command service serves net/http/pprof, has three goroutines that can never go on, and
-// collects twice a second. It ends when its standard input closes.
+// Command service serves net/http/pprof, has three goroutines that can never go on, keeps and
+// touches 1 MiB more twice a second, and collects then. It ends when its standard input closes.
 package main
 
 import (
@@ -32,7 +32,11 @@ func main() {
 	go http.Serve(listener, nil)
 	go func() {
 		for {
-			kept = append(kept, make([]byte, 1<<20))
+			block := make([]byte, 1<<20)
+			for at := 0; at < len(block); at += 4096 {
+				block[at] = 1
+			}
+			kept = append(kept, block)
 			runtime.GC()
 			time.Sleep(500 * time.Millisecond)
 		}

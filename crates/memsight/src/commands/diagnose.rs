@@ -137,7 +137,9 @@ fn take_up(window: &mut Window, store: &Store, capture: &Capture) -> anyhow::Res
         | CaptureKind::Graph
         | CaptureKind::Trace
         | CaptureKind::Alloc
-        | CaptureKind::Native => {}
+        | CaptureKind::Native
+        | CaptureKind::Faults
+        | CaptureKind::Mmap => {}
     }
     Ok(())
 }

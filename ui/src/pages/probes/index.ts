@@ -21,6 +21,14 @@ interface Tags { readonly total: number; readonly keys: readonly { readonly key:
 /** A kill and the heap of its moment are told within this time. */
 const TOGETHER_MS = 10_000;
 
+/** What each kind looks at, and what its profile shows. */
+const KINDS: Readonly<Record<string, { readonly what: string; readonly shows: string }>> = {
+  alloc: { what: "Go objects", shows: "what lives" },
+  native: { what: "malloc", shows: "what was not freed" },
+  faults: { what: "page faults", shows: "who touched memory first" },
+  mmap: { what: "mappings", shows: "what stays mapped" },
+};
+
 export async function probes(query: URLSearchParams): Promise<Page> {
   const targets = await get<readonly Target[]>("/targets");
   const parts = { kills: h("div"), seen: h("div"), lifetimes: h("div") };
@@ -38,7 +46,7 @@ export async function probes(query: URLSearchParams): Promise<Page> {
   const stop = listen(throttled(500, () => void refresh()));
   const element = h("div", {}, h("h1", {}, "Probes"),
     h("h2", {}, "Memory as it comes and goes"),
-    h("p", { class: "dim" }, "Objects that Go's heap sampler takes, from birth to death; blocks that malloc gave and nobody has freed."),
+    h("p", { class: "dim" }, "Objects that Go's heap sampler takes, from birth to death; blocks that malloc gave and nobody has freed; page faults; mappings."),
     first.may_take ? taker(targets.filter((target) => target.alive && target.pid !== null), refresh)
       : h("p", { class: "dim" }, "This server probes no programs on request (serve --allow-probes); rules may."),
     atWork.element, parts.seen, parts.lifetimes,
@@ -80,7 +88,7 @@ class Panels {
 
 function taker(targets: readonly Target[], refresh: () => Promise<void>): HTMLElement {
   const select = h("select", { "aria-label": "target" }, ...targets.map(({ id, name, pid }) => h("option", { value: String(id) }, `${name} (${pid})`)));
-  const kind = h("select", { "aria-label": "kind" }, h("option", { value: "alloc" }, "Go objects"), h("option", { value: "native" }, "malloc"));
+  const kind = h("select", { "aria-label": "kind" }, ...Object.entries(KINDS).map(([value, { what }]) => h("option", { value }, what)));
   const seconds = h("select", { "aria-label": "seconds" }, ...[5, 10, 30, 60].map((each) => h("option", { value: String(each) }, `${each} s`)));
   const said = h("span", { class: "dim", role: "status" });
   const button = h("button", { type: "button", click: () => void run() }, "look");
@@ -112,10 +120,10 @@ function sampled(captures: readonly Seen[]): HTMLElement {
       h("td", {}, day(capture.time_ms)),
       h("td", {}, h("a", { href: `/target/${capture.target}` }, capture.name)),
       h("td", {}, capture.reason),
-      h("td", {}, capture.kind === "native" ? "malloc" : "Go objects"),
-      h("td", {}, h("a", { href: `/capture/${capture.id}` }, capture.kind === "native" ? "what was not freed" : "what lives")),
-      h("td", {}, capture.kind === "native" ? null : h("a", { href: `/capture/${capture.id}?sample=alloc_space` }, "what was allocated")),
-      h("td", {}, capture.kind === "native" ? null : h("a", { href: `/probes?capture=${capture.id}` }, "how long it lives"))));
+      h("td", {}, KINDS[capture.kind]?.what ?? capture.kind),
+      h("td", {}, h("a", { href: `/capture/${capture.id}` }, KINDS[capture.kind]?.shows ?? "what it saw")),
+      h("td", {}, capture.kind === "alloc" ? h("a", { href: `/capture/${capture.id}?sample=alloc_space` }, "what was allocated") : null),
+      h("td", {}, capture.kind === "alloc" ? h("a", { href: `/probes?capture=${capture.id}` }, "how long it lives") : null)));
   return table("sampled", ["time", "target", "why", "what", "", "", ""], rows, "Nobody has looked yet.");
 }
 

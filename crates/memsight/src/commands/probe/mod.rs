@@ -6,7 +6,6 @@ mod faults;
 mod mmap;
 mod native;
 mod oom;
-mod stacks;
 
 use std::io::Write;
 use std::path::Path;
@@ -15,9 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use agent::probes::End;
+use agent::probes::{AnyProcess, End};
+use analyze::frames;
 use anyhow::Context;
 use capture::CaptureError;
+use capture::find::one_process_by_name;
 use model::probe::ProbeCounts;
 use model::{Frame, Profile, SampleId, TargetSpec, Timestamp};
 use render::paint::Paint;
@@ -87,6 +88,17 @@ fn process_of(
     }
 }
 
+/// A process of whatever program.
+fn any_process(target: &str) -> Result<AnyProcess, Failure> {
+    Ok(AnyProcess::open(process_of(target, one_process_by_name)?)?)
+}
+
+/// Says that the probe is there: what the process does from now on is seen.
+fn say_begun(process: &AnyProcess, duration: Duration) {
+    let (name, pid, seconds) = (&process.target.name, process.pid, duration.as_secs_f64());
+    eprintln!("memsight: looking at {name} (pid {pid}) for {seconds} s; Ctrl-C ends it early");
+}
+
 /// Says why a probe ended before it was asked to.
 fn say_end(pid: u32, end: End) {
     match end {
@@ -123,7 +135,7 @@ fn warn_of_losses(counts: &ProbeCounts) {
 /// The calls of a sample, innermost first.
 fn frames(profile: &Profile, sample: SampleId) -> Vec<Frame> {
     let stack = profile.samples.stacks.get(sample.0 as usize);
-    stack.map_or_else(Vec::new, |stack| stacks::frames_of(profile, *stack))
+    stack.map_or_else(Vec::new, |stack| frames::of(profile, *stack))
 }
 
 fn write_profile(path: &Path, profile: &Profile) -> Result<(), Failure> {

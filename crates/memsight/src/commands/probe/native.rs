@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use agent::probes;
+use analyze::frames;
 use analyze::outstanding::{OutstandingBlocks, responsible};
 use capture::bpf::{Allocator, Method, NativeProbe, Source};
 use capture::find::{binary_name, one_process_by_name};
@@ -11,7 +12,6 @@ use model::Profile;
 use render::paint::Paint;
 use render::probe::{NativeReport, NativeSite};
 
-use super::stacks::frames_with_objects;
 use super::{Until, process_of, say_end, warn_of_losses, write_profile};
 use crate::args::probe::NativeArgs;
 use crate::failure::Failure;
@@ -76,7 +76,7 @@ fn say_what_is_followed(allocators: &[Allocator]) {
 
 fn sites(profile: &Profile, found: &OutstandingBlocks, executable: &str) -> Vec<NativeSite> {
     let site = |of: &analyze::outstanding::Outstanding| {
-        let stack = of.stack.map(|stack| frames_with_objects(profile, stack)).unwrap_or_default();
+        let stack = of.stack.map(|stack| frames::with_objects(profile, stack)).unwrap_or_default();
         NativeSite {
             live: of.live,
             oldest_seconds: of.oldest_seconds,
