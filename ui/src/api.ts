@@ -48,6 +48,7 @@ export interface Finding {
   readonly sites: readonly Site[];
   readonly retainers: readonly { readonly path: readonly string[] }[];
   readonly evidence: readonly string[];
+  readonly captures: readonly number[];
   readonly next: string;
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use capture::{CaptureError, ErrorKind, LiveTarget, cpu_time, signals};
-use model::{FindingKind, Observation, TargetId, TargetSpec};
+use model::{CaptureId, CaptureKind, FindingKind, Observation, TargetId, TargetSpec};
 use store::StoreError;
 
 use crate::captures::{self, Captures, Evidence, HeapOf, Taken};
@@ -18,7 +18,7 @@ use crate::registry::{self, Registry};
 use crate::rules::Input;
 use crate::runner::Runner;
 use crate::watch::Settings;
-use crate::window::Window;
+use crate::window::{LOOKS_MAX, Window};
 
 /// Goroutines are taken with every so many heap profiles, and where the resident memory is.
 const GOROUTINES_EVERY: u64 = 2;
@@ -57,6 +57,8 @@ pub(crate) struct Watched {
     verdict: Option<FindingKind>,
     rounds: u64,
     graphs: Graphs,
+    /// The last look at malloc that is part of the evidence.
+    native: Option<CaptureId>,
     observed: Option<Instant>,
     next_observation: Instant,
     next_capture: Instant,
@@ -74,6 +76,7 @@ impl Watched {
             verdict: None,
             rounds: 0,
             graphs: Graphs::default(),
+            native: None,
             observed: None,
             next_observation: now,
             next_capture: now,
@@ -207,7 +210,12 @@ impl Watcher {
     /// An observation between captures. A few are written together.
     fn observation(&self, watched: &mut Watched) -> Result<(), RoundError> {
         self.observe(watched)?;
-        if watched.unsaved.len().is_multiple_of(SAVE_EVERY) { self.save(watched) } else { Ok(()) }
+        if !watched.unsaved.len().is_multiple_of(SAVE_EVERY) {
+            return Ok(());
+        }
+        self.save(watched)?;
+        // What somebody had looked at belongs into the verdict now, however far apart captures are.
+        if self.native(watched)? { self.judge(watched) } else { Ok(()) }
     }
 
     /// Captures are due and may be taken; otherwise they are put off.
@@ -246,6 +254,7 @@ impl Watcher {
         watched.rounds += 1;
         self.save(watched)?;
         if observed {
+            self.native(watched)?;
             self.judge(watched)?;
         }
         failed.map_or(Ok(()), |error| Err(error.into()))
@@ -282,6 +291,27 @@ impl Watcher {
             Some(taken) => self.keep(watched, taken),
             None => Ok(()),
         }
+    }
+
+    /// Adds what probes of malloc saw since the last time, whoever had them look: rules and clients
+    /// store it, as also an agent before this one may have. Says whether there was anything.
+    fn native(&self, watched: &mut Watched) -> Result<bool, RoundError> {
+        let registry::Watched { id, target, .. } = &*watched.shared;
+        let store = &self.captures.store;
+        let captures = store.captures(*id, Some(CaptureKind::Native), LOOKS_MAX)?;
+        let known = watched.native;
+        for capture in captures.iter().rev().filter(|capture| Some(capture.id) > known) {
+            watched.native = Some(capture.id);
+            let profile = store.read_capture(capture.id).map_err(|error| error.to_string());
+            let profile = profile
+                .and_then(|bytes| decode::pprof::read(&bytes).map_err(|error| error.to_string()));
+            match profile {
+                Ok(read) => watched.window.push_native(target, capture, &read.profile),
+                // It went meanwhile, or is damaged: the verdict does without it.
+                Err(text) => drop(watched.window.warn(&text)),
+            }
+        }
+        Ok(watched.native != known)
     }
 
     /// What was taken; a failure is noted unless the target has ended.

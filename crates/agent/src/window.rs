@@ -8,10 +8,11 @@ use std::collections::{HashMap, HashSet};
 
 use analyze::diagnose::{Evidence, JUDGED_METRICS, diagnose};
 use analyze::growth::Series;
+use analyze::outstanding::NativeLook;
 use model::metrics::MetricSample;
 use model::{
-    Diagnosis, Frame, GoroutineGroup, GoroutineSnapshot, Observation, Profile, Rss, RuntimeMetrics,
-    Target, Timestamp,
+    Capture, Diagnosis, Frame, GoroutineGroup, GoroutineSnapshot, Observation, Profile, Rss,
+    RuntimeMetrics, Target, Timestamp,
 };
 
 use crate::levels::Levels;
@@ -19,6 +20,8 @@ use crate::levels::Levels;
 const HEAPS_MAX: usize = 120;
 const GOROUTINES_MAX: usize = 40;
 const ACCOUNTS_MAX: usize = 12;
+/// What probes of malloc saw.
+pub(crate) const LOOKS_MAX: usize = 4;
 /// Groups that never had so many goroutines cannot have grown by what counts as growth.
 const GROUP_MIN: u64 = 10;
 
@@ -33,6 +36,7 @@ pub struct Window {
     accounts: Vec<Rss>,
     /// The first and the last, because they are counters, and of them what is judged.
     metrics: Vec<(Timestamp, RuntimeMetrics)>,
+    native: Vec<NativeLook>,
     warnings: Vec<String>,
 }
 
@@ -75,6 +79,16 @@ impl Window {
         self.metrics.push((time, RuntimeMetrics { samples, ..RuntimeMetrics::default() }));
     }
 
+    /// Adds what a probe of malloc saw of this target, of which the latest are kept.
+    pub fn push_native(&mut self, target: &Target, capture: &Capture, profile: &Profile) {
+        let module = target.labels.get("module").map_or("", String::as_str);
+        let look = NativeLook::of(profile, module, Some(capture.id), capture.time);
+        self.native.extend(look);
+        if self.native.len() > LOOKS_MAX {
+            self.native.remove(0);
+        }
+    }
+
     /// Notes what could not be read; says whether that is news.
     pub fn warn(&mut self, text: &str) -> bool {
         let is_new = !self.warnings.iter().any(|known| known == text);
@@ -104,6 +118,7 @@ impl Window {
             goroutines: &goroutines,
             accounts: &self.accounts,
             metrics: &self.metrics,
+            native: &self.native,
             process_start: None,
             warnings: self.warnings.clone(),
         })
@@ -226,10 +241,13 @@ pub(crate) fn halve_older<T>(items: &mut Vec<T>, max: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use analyze::diagnose::{Evidence, diagnose};
+    use analyze::outstanding::older_comment;
     use model::metrics::{Histogram, MetricValue};
     use model::rss::{RssBytes, RssClass, RssKind, RssMap};
-    use model::{TargetSpec, Timestamp};
+    use model::{CaptureId, CaptureKind, TargetId, TargetSpec, Timestamp};
 
     use super::*;
 
@@ -347,11 +365,39 @@ mod tests {
             goroutines: &goroutines,
             accounts: &accounts,
             metrics: &metrics,
+            native: &[],
             process_start: None,
             warnings: Vec::new(),
         });
         assert!(whole.findings.len() > 1, "{whole:?}");
         assert_eq!(window.diagnose(&target), whole);
+    }
+
+    #[test]
+    fn the_latest_looks_at_malloc_are_kept() {
+        let labels = Default::default();
+        let target =
+            Target { name: "shop".to_owned(), spec: TargetSpec::Pid(7), pid: Some(7), labels };
+        let mut profile = Profile::new(&[("inuse_objects", "count"), ("inuse_space", "bytes")]);
+        let mut window = Window::default();
+        let capture = |id: i64| Capture {
+            id: CaptureId(id),
+            target: TargetId(1),
+            kind: CaptureKind::Native,
+            time: Timestamp(id * 1000),
+            reason: "manual".to_owned(),
+            bytes: 1,
+            cost_micros: 1,
+            checksum: 1,
+        };
+        // Another profile with these columns is no look.
+        window.push_native(&target, &capture(1), &profile);
+        assert!(window.native.is_empty());
+        let comment = older_comment(Duration::from_secs(5));
+        profile.comments.push(profile.strings.intern(&comment));
+        (2..12).for_each(|id| window.push_native(&target, &capture(id), &profile));
+        let kept: Vec<Option<CaptureId>> = window.native.iter().map(|look| look.capture).collect();
+        assert_eq!(kept, [8, 9, 10, 11].map(|id| Some(CaptureId(id))));
     }
 
     #[test]

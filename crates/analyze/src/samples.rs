@@ -71,7 +71,7 @@ impl Estimate {
         self.bytes_error = variance.sqrt();
     }
 
-    fn join(&mut self, other: &Estimate) {
+    pub(crate) fn join(&mut self, other: &Estimate) {
         self.samples += other.samples;
         self.objects += other.objects;
         self.bytes += other.bytes;

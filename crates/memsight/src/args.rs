@@ -177,6 +177,10 @@ pub(crate) struct DiagnoseArgs {
     /// what is added: each stops the target for milliseconds and clones it.
     #[arg(long, conflicts_with = "store")]
     pub graph: bool,
+    /// Looks at malloc with a probe in the kernel, half as long again, when memory outside the Go
+    /// runtime grows, and names who does not free it.
+    #[arg(long, conflicts_with = "store")]
+    pub native: bool,
     /// Prints JSON.
     #[arg(long)]
     pub json: bool,

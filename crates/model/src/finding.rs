@@ -1,5 +1,6 @@
 //! Verdicts and the evidence they rest on.
 
+use crate::capture::CaptureId;
 use crate::go::Frame;
 use crate::target::Target;
 use crate::units::Timestamp;
@@ -132,6 +133,8 @@ pub struct Finding {
     pub retainers: Vec<Retainer>,
     /// The figures behind it, one sentence each.
     pub evidence: Vec<String>,
+    /// Captures that show it.
+    pub captures: Vec<CaptureId>,
     /// What to do next.
     pub next: String,
 }

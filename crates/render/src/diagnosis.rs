@@ -100,6 +100,7 @@ fn finding_value(finding: &Finding) -> Value {
         "sites": sites,
         "retainers": retainers,
         "evidence": finding.evidence,
+        "captures": finding.captures.iter().map(|id| id.0).collect::<Vec<_>>(),
         "next": finding.next,
     })
 }

@@ -1,8 +1,8 @@
 //! The latest diagnosis of each target, as a document of our own.
 
 use model::{
-    Confidence, Diagnosis, Finding, FindingKind, Frame, Interval, Retainer, Site, TargetId,
-    Timestamp,
+    CaptureId, Confidence, Diagnosis, Finding, FindingKind, Frame, Interval, Retainer, Site,
+    TargetId, Timestamp,
 };
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ struct FindingDoc {
     sites: Vec<SiteDoc>,
     retainers: Vec<Vec<String>>,
     evidence: Vec<String>,
+    /// Documents of earlier versions have none.
+    #[serde(default)]
+    captures: Vec<i64>,
     next: String,
 }
 
@@ -118,6 +121,7 @@ fn to_doc(finding: &Finding) -> FindingDoc {
             .collect(),
         retainers: finding.retainers.iter().map(|retainer| retainer.path.clone()).collect(),
         evidence: finding.evidence.clone(),
+        captures: finding.captures.iter().map(|id| id.0).collect(),
         next: finding.next.clone(),
     }
 }
@@ -141,6 +145,7 @@ fn from_doc(doc: FindingDoc) -> Option<Finding> {
             .collect(),
         retainers: doc.retainers.into_iter().map(|path| Retainer { path }).collect(),
         evidence: doc.evidence,
+        captures: doc.captures.into_iter().map(CaptureId).collect(),
         next: doc.next,
     })
 }

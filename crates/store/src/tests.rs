@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{
-    CaptureKind, Confidence, Diagnosis, Finding, FindingKind, Interval, Observation, Target,
-    TargetId, TargetSpec, Timestamp,
+    CaptureId, CaptureKind, Confidence, Diagnosis, Finding, FindingKind, Interval, Observation,
+    Target, TargetId, TargetSpec, Timestamp,
 };
 
 use crate::{
@@ -76,7 +76,7 @@ fn diagnoses_keep_infinite_ends() {
     let store = open(dir.path());
     let id = store.put_target(&target(7), Timestamp(1000)).unwrap();
     let endless = Interval { estimate: 10.0, low: 5.0, high: f64::INFINITY };
-    let diagnosis = Diagnosis {
+    let mut diagnosis = Diagnosis {
         target: target(7),
         time: Timestamp(9),
         span_seconds: 60.0,
@@ -88,12 +88,18 @@ fn diagnoses_keep_infinite_ends() {
             time_to_limit_seconds: Some(endless),
             sites: Vec::new(),
             retainers: Vec::new(),
+            captures: vec![CaptureId(3)],
             evidence: vec!["grew".to_owned()],
             next: "look".to_owned(),
         }],
         warnings: Vec::new(),
     };
     store.put_diagnosis(id, &diagnosis).unwrap();
+    assert_eq!(store.diagnosis(id).unwrap().as_ref(), Some(&diagnosis));
+    // As versions wrote it that knew of no captures.
+    let sql = "UPDATE diagnoses SET document = json_remove(document, '$.findings[0].captures')";
+    store.catalog().execute(sql, []).unwrap();
+    diagnosis.findings[0].captures.clear();
     assert_eq!(store.diagnosis(id).unwrap(), Some(diagnosis));
 }
 

@@ -31,6 +31,9 @@ function findingCard(finding: Finding, isFirst: boolean): HTMLElement {
       ? h("div", { "data-testid": "retainers" }, h("p", { class: "dim" }, "kept alive by"),
           ...finding.retainers.map(({ path }) => h("div", { class: "stack mono" }, path.join(" → "))))
       : null,
+    finding.captures.length
+      ? h("p", {}, "seen in ", ...finding.captures.map((id) => h("a", { href: `/capture/${id}` }, `capture ${id} `)))
+      : null,
     h("p", { class: "dim" }, `next: ${finding.next}`),
   );
 }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use analyze::outstanding::{OutstandingBlocks, outstanding};
+use analyze::outstanding::{OutstandingBlocks, older_comment, outstanding};
 use capture::CaptureError;
 use capture::bpf::NativeProbe;
 use capture::names::{ProcessNames, StackNamer};
 use model::probe::{CallStackId, NativeHeap, ProbeCounts};
-use model::{Addr, Profile, StackId};
+use model::{Addr, Label, LabelValue, Profile, StackId};
 
 use super::{End, stamp, too_dear};
 
@@ -23,7 +23,7 @@ const CALL: Duration = Duration::from_nanos(600);
 pub struct NativeSeen {
     /// What is outstanding, by the stacks of the profile.
     pub found: OutstandingBlocks,
-    /// The same as `inuse_objects` and `inuse_space`.
+    /// The same as `inuse_objects` and `inuse_space`, with the label `bytes`.
     pub profile: Profile,
     /// Mean number of bytes between two samples; nothing where the process itself took them.
     pub every: Option<u64>,
@@ -116,7 +116,7 @@ fn seen(
 ) -> NativeSeen {
     let (mut profile, stacks) = named(heap, names);
     let found = outstanding(heap, &stacks, older);
-    fill(&mut profile, &found, heap.every);
+    fill(&mut profile, &found, heap.every, older);
     stamp(&mut profile, took);
     NativeSeen { found, profile, every: heap.every, counts, took, end: End::Asked }
 }
@@ -138,14 +138,21 @@ fn named(heap: &NativeHeap, names: &mut ProcessNames) -> (Profile, HashMap<CallS
     (profile, stacks)
 }
 
-/// Adds what is outstanding.
-fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: Option<u64>) {
+/// Adds what is outstanding: as in heap profiles of Go a sample for each stack and size of block, so
+/// that the error of sampling can be told from it.
+fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: Option<u64>, older: Duration) {
     profile.period_type = Some(profile.value_type("space", "bytes"));
     profile.period = every.unwrap_or(0).cast_signed();
     profile.default_sample_type = profile.strings.lookup("inuse_space");
+    let comment = profile.strings.intern(&older_comment(older));
+    profile.comments.push(comment);
+    let key = profile.strings.intern("bytes");
     for of in &found.stacks {
         let stack = of.stack.unwrap_or_else(|| profile.stacks.intern(&[]));
-        let values = [of.live.objects.round() as i64, of.live.bytes.round() as i64];
-        profile.samples.push(stack, &values, &[]);
+        for (size, objects) in &of.sizes {
+            let bytes = objects * *size as f64;
+            let label = Label { key, value: LabelValue::Num(size.cast_signed(), key) };
+            profile.samples.push(stack, &[objects.round() as i64, bytes.round() as i64], &[label]);
+        }
     }
 }

@@ -387,6 +387,7 @@ fn finding(kind: FindingKind, confidence: f64) -> Finding {
         time_to_limit_seconds: None,
         sites: Vec::new(),
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: Vec::new(),
         next: String::new(),
     }

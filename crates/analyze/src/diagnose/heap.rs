@@ -93,6 +93,7 @@ fn unattributed(context: &Context<'_>) -> Option<Finding> {
         time_to_limit_seconds: time,
         sites: Vec::new(),
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: words::levels(context),
         next: "the heap profile could not be read (see the warning); with it the site can be named"
             .to_owned(),
@@ -197,6 +198,7 @@ fn leak(context: &Context<'_>, groups: &[&Group<'_>], total: f64) -> Option<Find
         time_to_limit_seconds: time,
         sites,
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: evidence(context, top),
         next: format!(
             "look at what keeps the objects of {} alive; memsight flame shows the whole picture",
@@ -302,6 +304,7 @@ fn cache(context: &Context<'_>, groups: &[&Group<'_>]) -> Option<Finding> {
             stack: top.sites.first().map(|site| site.stack.clone()).unwrap_or_default(),
         }],
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: evidence(context, top),
         next: "if this cache has no bound, give it one; else watch until it is full".to_owned(),
     })

@@ -3,7 +3,7 @@
 
 use model::{Confidence, Finding, FindingKind, Interval};
 
-use super::{Context, words};
+use super::{Context, native, words};
 use crate::forecast::time_to_limit;
 use crate::level::{last, persistent, shape};
 use crate::rss::CauseKind;
@@ -36,6 +36,7 @@ fn finding(kind: FindingKind, confidence: f64, summary: String, next: &str) -> F
         time_to_limit_seconds: None,
         sites: Vec::new(),
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: Vec::new(),
         next: next.to_owned(),
     }
@@ -48,10 +49,10 @@ fn native_growth(context: &Context<'_>) -> Option<Finding> {
     let slope = rest.trend.slope;
     // Arena pages that are touched for the first time look like native growth, but
     // only while RSS catches up with what the runtime has mapped.
-    let native = last(&context.levels.rest)?;
+    let resident = last(&context.levels.rest)?;
     let is_steady = slope.low > 0.0 && rest.late_pace > 0.5 && rest.growth > 3.0 * MIB;
     let explains_rss = slope.estimate > 0.5 * rss.trend.slope.estimate;
-    if !is_steady || !explains_rss || native < 4.0 * MIB {
+    if !is_steady || !explains_rss || resident < 4.0 * MIB {
         return None;
     }
     let mut confidence: f64 = 0.9;
@@ -61,33 +62,33 @@ fn native_growth(context: &Context<'_>) -> Option<Finding> {
     if context.span < 30.0 {
         confidence -= 0.2;
     }
-    if native < 16.0 * MIB {
+    if resident < 16.0 * MIB {
         confidence -= 0.1;
     }
     let rate: Interval = slope;
     let time = context.limit.as_ref().and_then(|limit| time_to_limit(limit.headroom(), rate));
+    let told = native::told(context, rate);
     let mut summary =
         format!("memory outside the Go runtime (cgo, mmap) grows by {}", words::rate(rate));
+    if let Some(who) = told.summary {
+        summary = format!("{who}; {summary}");
+    }
     if let (Some(limit), Some(time)) = (&context.limit, time) {
         summary += &format!("; {} is reached in {}", limit.name, words::time(time));
     }
-    let mut found = finding(
-        FindingKind::NativeGrowth,
-        confidence,
-        summary,
-        "look at cgo calls and mmap: C.malloc without C.free, drivers, embedded databases",
-    );
+    let mut found = finding(FindingKind::NativeGrowth, confidence, summary, &told.next);
     found.rate = Some(rate);
     found.time_to_limit_seconds = time;
-    found.evidence = vec![
+    (found.sites, found.captures, found.evidence) = (told.sites, told.captures, told.evidence);
+    found.evidence.extend([
         format!(
             "resident memory grows by {}, the part the Go runtime knows of by {}",
             words::rate(rss.trend.slope),
             shape(&context.levels.go)
                 .map_or("an unknown rate".into(), |go| words::rate(go.trend.slope))
         ),
-        format!("{} is resident outside the Go runtime now", words::bytes(native)),
-    ];
+        format!("{} is resident outside the Go runtime now", words::bytes(resident)),
+    ]);
     found.evidence.extend(context.accounts.iter().flat_map(|accounts| accounts.native_growth()));
     found.evidence.extend(words::levels(context));
     Some(found)

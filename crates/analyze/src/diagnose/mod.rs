@@ -7,6 +7,7 @@
 mod figures;
 mod heap;
 mod memory;
+mod native;
 mod routines;
 mod words;
 
@@ -19,6 +20,7 @@ use crate::forecast::{Limit, nearest_limit};
 use crate::growth::{Series, SiteGrowth};
 use crate::heap::growth::Growth;
 use crate::level::{Levels, Shape, shape};
+use crate::outstanding::NativeLook;
 use crate::rss::CauseKind;
 use figures::{Accounts, Collecting};
 
@@ -39,6 +41,8 @@ pub struct Evidence<'a> {
     pub accounts: &'a [Rss],
     /// The runtime's metrics.
     pub metrics: &'a [(Timestamp, RuntimeMetrics)],
+    /// What probes of malloc saw.
+    pub native: &'a [NativeLook],
     /// When the process started, if known.
     pub process_start: Option<Timestamp>,
     /// What could not be read, and why.
@@ -73,6 +77,9 @@ struct Context<'a> {
     span: f64,
     accounts: Option<Accounts<'a>>,
     collecting: Option<Collecting>,
+    native: &'a [NativeLook],
+    /// Of a process on this machine.
+    pid: Option<u32>,
 }
 
 impl<'a> Context<'a> {
@@ -93,6 +100,8 @@ impl<'a> Context<'a> {
             span: span.max(evidence.heaps.span_seconds()),
             accounts: Accounts::of(evidence.accounts),
             collecting: Collecting::of(evidence.metrics),
+            native: evidence.native,
+            pid: evidence.target.pid,
         }
     }
 }
@@ -150,6 +159,7 @@ fn undecided(context: &Context<'_>, suspects: &[Finding]) -> Finding {
         time_to_limit_seconds: None,
         sites: Vec::new(),
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence,
         next: next.to_owned(),
     };
@@ -203,6 +213,12 @@ fn is_likely_leak(finding: &Finding) -> bool {
     // Short evidence leaves much doubt, which the graphs are to take away.
     const LIKELY: f64 = 0.3;
     finding.kind == FindingKind::HeapLeak && finding.confidence.0 >= LIKELY
+}
+
+/// Whether memory outside the Go runtime more likely than not grows, so that a probe of malloc may
+/// tell who holds it.
+pub fn is_native_growth(diagnosis: &Diagnosis) -> bool {
+    diagnosis.findings.iter().any(|finding| finding.kind == FindingKind::NativeGrowth)
 }
 
 /// Adds to the findings about a leaking heap what two object graphs of it told.

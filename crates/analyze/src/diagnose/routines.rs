@@ -68,6 +68,7 @@ fn finding(
         time_to_limit_seconds: time,
         sites,
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: evidence(top, each),
         next: match &top.created_by {
             Some(creator) => format!(

@@ -1,5 +1,7 @@
 //! Simulated processes with a known truth.
 
+mod native;
+
 use model::profile::Location;
 use model::{
     FindingKind, Function, FunctionId, Label, LabelValue, Line, LocationId, Observation, Profile,
@@ -118,6 +120,7 @@ fn verdict(
         labels: Default::default(),
     };
     let diagnosis = diagnose(&Evidence {
+        native: &[],
         accounts: &[],
         metrics: &[],
         target,

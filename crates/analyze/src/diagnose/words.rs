@@ -44,6 +44,14 @@ pub(super) fn bytes(value: f64) -> String {
     Bytes(value.max(0.0) as u64).to_string()
 }
 
+/// `97 %`, `less than 1 %`.
+pub(super) fn share(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent < 1.0 => "less than 1 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
 /// The levels now, one sentence each.
 pub(super) fn levels(context: &Context<'_>) -> Vec<String> {
     let mut lines = Vec::new();

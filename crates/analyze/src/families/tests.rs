@@ -179,6 +179,7 @@ fn verdict() -> Diagnosis {
         time_to_limit_seconds: Some(interval),
         sites,
         retainers: Vec::new(),
+        captures: Vec::new(),
         evidence: Vec::new(),
         next: String::new(),
     };

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agent::Window;
-use analyze::diagnose::{Evidence, add_growth, diagnose, is_heap_leak};
+use agent::{Window, captures};
+use analyze::diagnose::{Evidence, add_growth, diagnose, is_heap_leak, is_native_growth};
 use analyze::heap::Dominators;
 use analyze::heap::diff::Side;
 use analyze::heap::growth::{Growth, growth};
-use capture::ScratchColumns;
-use model::{Capture, CaptureKind, Diagnosis, HeapGraph, TargetSpec, Timestamp};
+use analyze::outstanding::NativeLook;
+use anyhow::Context;
+use capture::{LiveTarget, ScratchColumns};
+use model::{Capture, CaptureKind, Diagnosis, HeapGraph, Target, TargetSpec, Timestamp};
 use render::paint::Paint;
 use store::{Options, Store, StoredTarget};
 
@@ -45,28 +48,56 @@ fn live(args: &DiagnoseArgs) -> Result<Diagnosis, Failure> {
     let samples = Samples::collect(&spec, args.duration)?;
     let snapshots: Vec<_> =
         samples.goroutines.iter().map(|(time, snapshot)| (*time, snapshot)).collect();
-    let mut diagnosis = diagnose(&Evidence {
+    let mut evidence = Evidence {
         target: samples.target.clone(),
         observations: &samples.observations,
         heaps: &samples.heaps,
         goroutines: &snapshots,
         accounts: &samples.accounts,
         metrics: &samples.metrics,
+        native: &[],
         process_start: None,
         warnings: samples.warnings.clone(),
-    });
+    };
+    let mut diagnosis = diagnose(&evidence);
+    let mut look = Vec::new();
+    if args.native && is_native_growth(&diagnosis) {
+        match looked_at_malloc(&samples.target, args.duration) {
+            Ok(found) => look.extend(found),
+            // The verdict stands without it.
+            Err(failure) => evidence.warnings.push(without("no look at malloc", &failure)),
+        }
+        evidence.native = &look;
+        diagnosis = diagnose(&evidence);
+    }
     if args.graph && is_heap_leak(&diagnosis) {
         match grown(&spec, args.duration) {
             Ok(growth) => add_growth(&mut diagnosis, &growth),
             // The verdict stands without it.
             Err(failure) => {
-                let next = failure.next.map(|next| format!(" ({next})")).unwrap_or_default();
-                let text = format!("no snapshot of the heap: {:#}{next}", failure.error);
-                diagnosis.warnings.push(text);
+                diagnosis.warnings.push(without("no snapshot of the heap", &failure));
             }
         }
     }
     Ok(diagnosis)
+}
+
+fn without(what: &str, failure: &Failure) -> String {
+    let next = failure.next.as_ref().map(|next| format!(" ({next})")).unwrap_or_default();
+    format!("{what}: {:#}{next}", failure.error)
+}
+
+/// What a probe of malloc sees in half as long again as was sampled.
+fn looked_at_malloc(target: &Target, sampled: Duration) -> Result<Option<NativeLook>, Failure> {
+    let length = (sampled / 2).clamp(APART_MIN, APART_MAX);
+    let mut progress = Progress::new();
+    let seconds = length.as_secs();
+    progress.show(&format!("memory outside Go grows: looking at malloc for {seconds} s"));
+    let live = LiveTarget::attach(&target.spec)?;
+    let taken = captures::probe(CaptureKind::Native, &live, length, &AtomicBool::new(false))?;
+    let profile = decode::pprof::read(&taken.bytes).context("what the probe saw")?.profile;
+    let module = target.labels.get("module").map_or("", String::as_str);
+    Ok(NativeLook::of(&profile, module, None, taken.time))
 }
 
 /// Between two snapshots: half as long again as was sampled, within these limits.
@@ -110,7 +141,7 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
     }
     let captures = store.captures(found.id, None, usize::MAX)?;
     for capture in captures.iter().rev().filter(|capture| !capture.kind.is_large()) {
-        if let Err(error) = take_up(&mut window, &store, capture) {
+        if let Err(error) = take_up(&mut window, &store, &found, capture) {
             window.warn(&error.to_string());
         }
     }
@@ -118,7 +149,12 @@ fn stored(dir: &Path, wanted: &str) -> Result<Diagnosis, Failure> {
 }
 
 /// Adds what a capture tells to the evidence.
-fn take_up(window: &mut Window, store: &Store, capture: &Capture) -> anyhow::Result<()> {
+fn take_up(
+    window: &mut Window,
+    store: &Store,
+    of: &StoredTarget,
+    capture: &Capture,
+) -> anyhow::Result<()> {
     let bytes = store.read_capture(capture.id)?;
     match capture.kind {
         CaptureKind::Heap => {
@@ -133,11 +169,14 @@ fn take_up(window: &mut Window, store: &Store, capture: &Capture) -> anyhow::Res
             window.push_metrics(time, &metrics);
         }
         CaptureKind::Rss => window.push_rss(decode::records::read_rss(&bytes)?),
+        CaptureKind::Native => {
+            let profile = decode::pprof::read(&bytes)?.profile;
+            window.push_native(&of.target, capture, &profile);
+        }
         CaptureKind::GoroutineLeak
         | CaptureKind::Graph
         | CaptureKind::Trace
         | CaptureKind::Alloc
-        | CaptureKind::Native
         | CaptureKind::Faults
         | CaptureKind::Mmap => {}
     }

@@ -12,6 +12,7 @@ mod heap_pages;
 mod lifetimes;
 mod metrics;
 mod namespaces;
+mod native_growth;
 mod oom;
 mod outputs;
 mod package;

@@ -4,6 +4,8 @@
 //! for the inverse of it, and carries the error that this brings. Where the process took the sample
 //! itself, it says what each block stands for. One pass over the blocks.
 
+mod look;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use model::probe::{CallStackId, MonotonicNanos, NativeHeap, StackEnd};
 
 use crate::samples::{self, Estimate};
 
+pub use look::{NativeLook, NativeSite, older_comment};
+
 /// What a stack asked for and nobody has freed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outstanding {
@@ -19,6 +23,8 @@ pub struct Outstanding {
     pub stack: Option<StackId>,
     /// How much it is.
     pub live: Estimate,
+    /// By size of the blocks, how many of them it is.
+    pub sizes: Vec<(u64, f64)>,
     /// Age of the oldest block.
     pub oldest_seconds: f64,
 }
@@ -64,18 +70,23 @@ pub fn outstanding(
         let oldest = oldest.entry(stack).or_insert(block.born);
         *oldest = block.born.min(*oldest);
     }
-    let mut stacks: BTreeMap<Option<StackId>, Estimate> = BTreeMap::new();
+    let mut stacks: BTreeMap<Option<StackId>, (Estimate, BTreeMap<u64, f64>)> = BTreeMap::new();
     for ((stack, is_cut, size, bytes), samples) in counted {
         let weight = weight(size, bytes);
-        stacks.entry(stack).or_default().add_weighted(samples, size, weight);
+        let (live, sizes) = stacks.entry(stack).or_default();
+        live.add_weighted(samples, size, weight);
+        *sizes.entry(size).or_default() += samples as f64 * weight;
         found.total.add_weighted(samples, size, weight);
         if is_cut {
             found.cut.add_weighted(samples, size, weight);
         }
     }
     let age = |stack| oldest.get(&stack).map_or(0.0, |born| heap.time.seconds_since(*born));
-    let with_age = |(stack, live)| Outstanding { stack, live, oldest_seconds: age(stack) };
-    found.stacks = stacks.into_iter().map(with_age).collect();
+    let of = |(stack, (live, sizes)): (_, (_, BTreeMap<_, _>))| {
+        let (sizes, oldest_seconds) = (sizes.into_iter().collect(), age(stack));
+        Outstanding { stack, live, sizes, oldest_seconds }
+    };
+    found.stacks = stacks.into_iter().map(of).collect();
     found.stacks.sort_by(|a, b| b.live.bytes.total_cmp(&a.live.bytes).then(a.stack.cmp(&b.stack)));
     found
 }
@@ -130,7 +141,12 @@ fn is_library(function: &str) -> bool {
     ];
     // Where a template's function is told with what it returns.
     let function = function.strip_prefix("void* ").unwrap_or(function);
-    PREFIXES.iter().any(|prefix| function.starts_with(prefix))
+    PREFIXES.iter().any(|prefix| function.starts_with(prefix)) || is_cgo_stub(function)
+}
+
+/// What cgo makes of a C function so that Go can call it: `main._Cfunc_malloc`.
+fn is_cgo_stub(function: &str) -> bool {
+    function.contains("._Cfunc_")
 }
 
 #[cfg(test)]
