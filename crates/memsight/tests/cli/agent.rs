@@ -174,9 +174,15 @@ fn faults_of_a_configuration_have_their_place() {
     std::fs::write(&path, "targets: {all_go: true}\n").unwrap();
     let said = stdout(&["agent", "-c", name, "--check-config"]);
     assert!(said.contains("all Go processes"), "{said}");
-    std::fs::write(&path, stdout(&["agent", "--example"])).unwrap();
+    let example = stdout(&["agent", "--example"]);
+    std::fs::write(&path, &example).unwrap();
     let said = stdout(&["agent", "-c", name, "--check-config"]);
     assert!(said.contains("all Go processes"), "{said}");
+    // The rule in it is one that can be switched on.
+    assert!(example.contains("#rules:"));
+    let rules = example.replace("#rules:", "rules:").replace("\n#  ", "\n  ");
+    std::fs::write(&path, rules).unwrap();
+    stdout(&["agent", "-c", name, "--check-config"]);
     assert!(!dir.path().join("memsight-store").exists(), "checking creates nothing");
 }
 

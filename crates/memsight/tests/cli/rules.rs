@@ -233,10 +233,11 @@ fn the_examples_in_the_documentation_work() {
     let text = std::fs::read_to_string(docs).unwrap();
     let blocks: Vec<&str> =
         text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [rules, tests] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let [rules, more, tests] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
     let dir = tempfile::tempdir().unwrap();
-    let rules = file(dir.path(), "rules.yaml", rules);
-    stdout(&["rules", "check", &rules]);
+    for (name, rules) in [("rules.yaml", rules), ("more.yaml", more)] {
+        stdout(&["rules", "check", &file(dir.path(), name, rules)]);
+    }
     let tests = file(dir.path(), "tests.yaml", tests);
     assert!(stdout(&["rules", "test", &tests]).ends_with("1 tests, 0 failed\n"));
 }
