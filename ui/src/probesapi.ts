@@ -4,13 +4,23 @@ import type { Capture, Frame } from "./api";
 
 export interface Estimate { readonly samples: number; readonly objects: number; readonly bytes: number; readonly bytes_error: number }
 
-export interface Seen extends Capture { readonly target: number; readonly name: string }
+export interface Seen extends Capture { readonly target: number; readonly name: string; readonly kind: Kind | "heap" }
+
+export type Kind = "alloc" | "native" | "faults" | "mmap";
+
+/** What each kind looks at, and what its profile shows. */
+export const KINDS: Readonly<Record<Kind, { readonly what: string; readonly shows: string }>> = {
+  alloc: { what: "Go objects", shows: "what lives" },
+  native: { what: "malloc", shows: "what was not freed" },
+  faults: { what: "page faults", shows: "who touched memory first" },
+  mmap: { what: "mappings", shows: "what stays mapped" },
+};
 
 /** A probe at work. */
 export interface Run {
   readonly target: number;
   readonly name: string;
-  readonly kind: "alloc" | "native";
+  readonly kind: Kind;
   readonly reason: string;
   readonly began_ms: number;
   readonly seconds: number;

@@ -5,7 +5,7 @@ import { h } from "../../dom";
 import { bytes, percent, span } from "../../format";
 import { decode, layout } from "../../msf";
 import { PathIds } from "../../pathid";
-import type { Figures, FoundSite, Picture, Run, SoFar } from "../../probesapi";
+import { KINDS, type Figures, type FoundSite, type Picture, type Run, type SoFar } from "../../probesapi";
 import { Chart, type Line } from "../../widgets/chart";
 import { Flame } from "../../widgets/flame";
 
@@ -43,13 +43,14 @@ export class AtWork {
     const button = (sample: string, text: string): HTMLButtonElement =>
       h("button", { type: "button", "aria-pressed": String(sample === this.sample), click: () => this.choose(sample) }, text);
     this.buttons = run.kind === "alloc" ? [button(LIVE, "what lives"), button(ALLOCATED, "what was allocated")] : [];
-    const what = run.kind === "alloc" ? "Go objects" : "malloc";
+    const tools = h("div", { class: "tools" }, h("span", { class: "group" }, ...this.buttons), h("label", {}, this.hold, " hold the graph still"));
+    // The others count in the kernel, and tell at the end.
+    const showsMeanwhile = run.kind === "alloc" || run.kind === "native";
+    const shown = showsMeanwhile ? [this.rates, this.chart.element, tools, this.graph, this.sites] : [h("p", {}, `${run.seconds} s; what it saw is shown when it ends`)];
     this.element = h("section", { class: "card", "data-testid": "at-work" },
-      h("h3", {}, `${what} of `, h("a", { href: `/target/${run.target}` }, run.name), h("span", { class: "dim" }, ` asked for by ${asker(run)} · `), this.time),
-      this.rates, this.chart.element,
-      h("div", { class: "tools" }, h("span", { class: "group" }, ...this.buttons), h("label", {}, this.hold, " hold the graph still")),
-      this.graph, this.sites);
-    void this.poll();
+      h("h3", {}, `${KINDS[run.kind].what} of `, h("a", { href: `/target/${run.target}` }, run.name), h("span", { class: "dim" }, ` asked for by ${asker(run)} · `), this.time),
+      ...shown);
+    if (showsMeanwhile) void this.poll();
   }
 
   close(): void {

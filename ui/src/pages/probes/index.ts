@@ -4,7 +4,7 @@ import { type Target, ApiFailure, get, post } from "../../api";
 import { h } from "../../dom";
 import { bytes, day, duration, percent } from "../../format";
 import { listen, throttled } from "../../live";
-import type { Probes, Run, Seen } from "../../probesapi";
+import { KINDS, type Kind, type Probes, type Run, type Seen } from "../../probesapi";
 import type { Page } from "../../router";
 import { AtWork } from "./atwork";
 
@@ -21,14 +21,6 @@ interface Tags { readonly total: number; readonly keys: readonly { readonly key:
 /** A kill and the heap of its moment are told within this time. */
 const TOGETHER_MS = 10_000;
 
-/** What each kind looks at, and what its profile shows. */
-const KINDS: Readonly<Record<string, { readonly what: string; readonly shows: string }>> = {
-  alloc: { what: "Go objects", shows: "what lives" },
-  native: { what: "malloc", shows: "what was not freed" },
-  faults: { what: "page faults", shows: "who touched memory first" },
-  mmap: { what: "mappings", shows: "what stays mapped" },
-};
-
 export async function probes(query: URLSearchParams): Promise<Page> {
   const targets = await get<readonly Target[]>("/targets");
   const parts = { kills: h("div"), seen: h("div"), lifetimes: h("div") };
@@ -37,7 +29,7 @@ export async function probes(query: URLSearchParams): Promise<Page> {
     const [found, kills] = await Promise.all([get<Probes>("/probes"), get<readonly Kill[]>("/events/log?kinds=oom-kill&limit=100")]);
     atWork.keepTo(found.at_work);
     parts.kills.replaceChildren(killed(kills, found.captures));
-    parts.seen.replaceChildren(sampled(found.captures.filter((capture) => capture.kind !== "heap")));
+    parts.seen.replaceChildren(sampled(found.captures.filter(isOfProbe)));
   };
   const first = await get<Probes>("/probes");
   await refresh();
@@ -114,14 +106,20 @@ function table(testid: string, head: readonly string[], rows: readonly HTMLEleme
   return h("table", { "data-testid": testid }, h("thead", {}, h("tr", {}, ...head.map((text) => h("th", {}, text)))), h("tbody", {}, ...rows));
 }
 
-function sampled(captures: readonly Seen[]): HTMLElement {
+type OfProbe = Seen & { readonly kind: Kind };
+
+function isOfProbe(capture: Seen): capture is OfProbe {
+  return capture.kind !== "heap";
+}
+
+function sampled(captures: readonly OfProbe[]): HTMLElement {
   const rows = captures.map((capture) =>
     h("tr", {},
       h("td", {}, day(capture.time_ms)),
       h("td", {}, h("a", { href: `/target/${capture.target}` }, capture.name)),
       h("td", {}, capture.reason),
-      h("td", {}, KINDS[capture.kind]?.what ?? capture.kind),
-      h("td", {}, h("a", { href: `/capture/${capture.id}` }, KINDS[capture.kind]?.shows ?? "what it saw")),
+      h("td", {}, KINDS[capture.kind].what),
+      h("td", {}, h("a", { href: `/capture/${capture.id}` }, KINDS[capture.kind].shows)),
       h("td", {}, capture.kind === "alloc" ? h("a", { href: `/capture/${capture.id}?sample=alloc_space` }, "what was allocated") : null),
       h("td", {}, capture.kind === "alloc" ? h("a", { href: `/probes?capture=${capture.id}` }, "how long it lives") : null)));
   return table("sampled", ["time", "target", "why", "what", "", "", ""], rows, "Nobody has looked yet.");
