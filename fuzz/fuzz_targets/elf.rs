@@ -1,4 +1,4 @@
-//! ELF headers, sections, symbols.
+//! ELF headers, sections, symbols, static probes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,5 +13,6 @@ fuzz_target!(|data: &[u8]| {
     if let Some(section) = elf.section(".text") {
         let _ = elf.section_bytes(&section);
     }
+    let _ = decode::usdt::static_probes(&elf, "otel_memory");
     let _ = decode::goruntime::Binary::open(data);
 });
