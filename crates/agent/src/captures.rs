@@ -349,12 +349,12 @@ pub fn probe(live: &LiveTarget, run: &Run, stop: &AtomicBool) -> Result<Taken, C
             let probe =
                 NativeProbe::attach(&names, Source::Malloc { every: NATIVE_EVERY }, Method::Best)?;
             // What is as young as this may yet be freed.
-            let older = run.length / 4;
+            let older = |took: Duration| took / 4;
             let mut show = |so_far: &mut NativeSoFar<'_>| {
                 probes::show_native(run, so_far);
                 step()
             };
-            probes::native(probe, &mut names, older, probes::COST_MAX, &mut show)?.profile
+            probes::native(probe, &mut names, &older, probes::COST_MAX, &mut show)?.profile
         }
         CaptureKind::Faults => {
             let mut any = AnyProcess::open(process.pid())?;

@@ -40,14 +40,14 @@ pub struct NativeSoFar<'a> {
     probe: &'a mut NativeProbe,
     names: &'a mut ProcessNames,
     begun: Instant,
-    older: Duration,
+    older: &'a dyn Fn(Duration) -> Duration,
 }
 
 impl NativeSoFar<'_> {
     /// What would be told if it ended now: the kernel's tables are read as they change.
     pub fn found(&mut self) -> NativeSeen {
         let (heap, counts, took) = (self.probe.so_far(), self.counts(), self.begun.elapsed());
-        seen(&heap, self.names, self.older, counts, took)
+        seen(&heap, self.names, (self.older)(took), counts, took)
     }
 
     /// What was seen and lost.
@@ -67,14 +67,15 @@ impl NativeSoFar<'_> {
 }
 
 /// Lets an attached probe look for as long as `step` says how long to wait, and it takes no more than
-/// `cost_max` of a core; then adds up what is outstanding and at least as old as `older`.
+/// `cost_max` of a core; then adds up what is outstanding and at least as old as `older` makes of the
+/// time that it looked, which may have been shorter than was asked for.
 ///
 /// # Errors
 /// When the kernel's tables cannot be read or written.
 pub fn native(
     mut probe: NativeProbe,
     names: &mut ProcessNames,
-    older: Duration,
+    older: &dyn Fn(Duration) -> Duration,
     cost_max: f64,
     step: &mut dyn FnMut(&mut NativeSoFar<'_>) -> Option<Duration>,
 ) -> Result<NativeSeen, CaptureError> {
@@ -99,7 +100,7 @@ pub fn native(
     }
     let took = begun.elapsed();
     let (heap, counts) = probe.finish()?;
-    Ok(NativeSeen { end, ..seen(&heap, names, older, counts, took) })
+    Ok(NativeSeen { end, ..seen(&heap, names, older(took), counts, took) })
 }
 
 /// What the probe has cost, in the target's own time.

@@ -35,7 +35,9 @@ pub(super) struct Told {
 pub(super) fn told(context: &Context<'_>, growth: Interval) -> Told {
     let looks: Vec<&NativeLook> = context.native.iter().filter(|look| look.has_pace()).collect();
     let Some(last) = looks.last().copied() else {
-        return Told { next: next_without(context), ..Told::default() };
+        let evidence = context.native.last().map(|look| too_short(look, context)).into_iter();
+        let (evidence, next) = (evidence.collect(), next_without(context));
+        return Told { evidence, next, ..Told::default() };
     };
     let captures = looks.iter().filter_map(|look| look.capture).collect();
     let pace = pooled(&looks, |look| look.pace(&look.total));
@@ -84,6 +86,15 @@ fn found(look: &NativeLook, context: &Context<'_>) -> String {
         with_error(look.total.bytes, look.total.bytes_error),
         words::duration(look.older_seconds),
         words::duration(look.span_seconds)
+    )
+}
+
+fn too_short(look: &NativeLook, context: &Context<'_>) -> String {
+    format!(
+        "{} looked for {:.1} s, too short to tell who keeps what: probes end early where malloc is \
+         called so often that they cost too much (memsight probe native --max-cost)",
+        name(look, context),
+        look.span_seconds + look.older_seconds
     )
 }
 

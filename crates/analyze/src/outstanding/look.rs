@@ -95,9 +95,10 @@ impl NativeLook {
         })
     }
 
-    /// The look was long enough to tell a pace.
+    /// The look was long enough to tell a pace: in less time what is held for a moment looks as if
+    /// nobody freed it. Looks that cost too much end within a second.
     pub(crate) fn has_pace(&self) -> bool {
-        self.span_seconds >= 1.0
+        self.span_seconds >= 2.0
     }
 
     /// Bytes a second that the program kept of what it asked for.

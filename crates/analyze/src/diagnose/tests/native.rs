@@ -75,7 +75,9 @@ fn without_a_look_it_is_said_how_to_get_one() {
     }
     // One that was too short for a pace is none.
     let short = NativeLook { span_seconds: 0.3, ..look(1, 60, &[("keep", 9.0)]) };
-    assert!(verdict(&[short]).findings[0].sites.is_empty());
+    let finding = verdict(&[short]).findings.remove(0);
+    assert!(finding.sites.is_empty() && finding.next.contains("memsight probe native 77"));
+    assert!(finding.evidence[0].starts_with("capture 1 (native) looked for 2.8 s, too short"));
 }
 
 #[test]

@@ -29,7 +29,9 @@ pub(crate) fn run(args: &NativeArgs, paint: Paint) -> Result<ExitCode, Failure> 
     let until = Until::new(Some(args.duration))?;
     say_what_is_followed(probe.allocators());
     let allocators = probe.allocators().iter().map(|of| of.path.clone()).collect();
-    let seen = probes::native(probe, &mut names, args.older, args.max_cost, &mut |_| until.step())?;
+    let mut step = |_: &mut probes::NativeSoFar<'_>| until.step();
+    let older = |_| args.older;
+    let seen = probes::native(probe, &mut names, &older, args.max_cost, &mut step)?;
     say_end(pid, seen.end);
     if let Some(path) = &args.output {
         write_profile(path, &seen.profile)?;
