@@ -3,7 +3,7 @@
 mod ci;
 mod corpus;
 mod pprof_diff;
-mod tests;
+mod suite;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn run(arguments: &[String]) -> Result<bool> {
         Some("corpus") => corpus::run(&root(), &arguments[1..]),
         Some("pprof-diff") => pprof_diff::run(&root(), arguments.get(1).map(String::as_str)),
         Some("ci") => ci::run(&root()),
-        Some("test") => tests::run(&root()),
+        Some("test") => suite::run(&root()),
         _ => bail!("usage:\n{USAGE}"),
     }
 }

@@ -200,6 +200,11 @@ impl Run {
         Run { number, target, kind, reason, began, length, state }
     }
 
+    /// One that is not among the others: nobody can look at it meanwhile.
+    pub fn alone(kind: CaptureKind, length: Duration) -> Run {
+        Run::new(0, TargetId(0), kind, "manual", length)
+    }
+
     /// What was found so far. Whoever asks gets new pictures for some time.
     pub fn look(&self) -> Seen {
         let mut state = self.lock();

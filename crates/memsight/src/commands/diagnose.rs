@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use agent::probes::Run;
 use agent::{Window, captures};
 use analyze::diagnose::{Evidence, add_growth, diagnose, is_heap_leak, is_native_growth};
 use analyze::heap::Dominators;
@@ -94,7 +95,8 @@ fn looked_at_malloc(target: &Target, sampled: Duration) -> Result<Option<NativeL
     let seconds = length.as_secs();
     progress.show(&format!("memory outside Go grows: looking at malloc for {seconds} s"));
     let live = LiveTarget::attach(&target.spec)?;
-    let taken = captures::probe(CaptureKind::Native, &live, length, &AtomicBool::new(false))?;
+    let taken =
+        captures::probe(&live, &Run::alone(CaptureKind::Native, length), &AtomicBool::new(false))?;
     let profile = decode::pprof::read(&taken.bytes).context("what the probe saw")?.profile;
     let module = target.labels.get("module").map_or("", String::as_str);
     Ok(NativeLook::of(&profile, module, None, taken.time))

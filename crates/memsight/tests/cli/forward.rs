@@ -264,9 +264,13 @@ fn real_receivers_have_what_the_page_said_whatever_dies() {
     check_figures(&agent, &receivers, &asked);
     agent.end();
 
-    let served = served.lock().unwrap();
+    check_rounds(&receivers, &served.lock().unwrap(), &cut);
+}
+
+/// Every round is everywhere, but those that were cut and those that were not answered in time.
+fn check_rounds(receivers: &[Running], served: &Served, cut: &BTreeSet<usize>) {
     let mut all = BTreeSet::new();
-    for receiver in &receivers {
+    for receiver in receivers {
         for way in ways(receiver) {
             let who = format!("{} {way}", receiver.peer.name);
             let found = check(&who, &rounds(receiver, "page", way), &served.agent);
