@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// More than so many failures are no accident.
-const AGAIN_MAX: usize = 3;
+const AGAIN_MAX: usize = 5;
 
 /// Says whether all passed, if need be the second time.
 pub(crate) fn run(root: &Path) -> Result<bool> {

@@ -95,7 +95,9 @@ fn a_cgroup_of_version_1_tells_its_climb_and_its_kill() {
     cgroup.touch(200);
     next(&events, "90 percent", |event| percent(event) == Some(90));
     let kill = next(&events, "kill", |event| matches!(event.kind, EventKind::OomKill { .. }));
-    assert_eq!((kill.kind, kill.source), (EventKind::OomKill { count: 1 }, Source::OomControl));
+    assert_eq!(kill.kind, EventKind::OomKill { count: 1 });
+    // Whatever wakes us up first.
+    assert_ne!(kill.source, Source::Polled);
     // Another limit: other thresholds, once it was noticed.
     cgroup.set_limit(256 * MIB);
     std::thread::sleep(Duration::from_secs(6));

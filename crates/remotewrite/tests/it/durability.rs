@@ -34,14 +34,20 @@ fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-#[test]
-fn what_was_not_sent_is_sent_after_a_restart() {
+/// One that takes nothing until it is well.
+fn ill_receiver() -> (Receiver, Arc<AtomicBool>) {
     let is_ill = Arc::new(AtomicBool::new(true));
     let ill = Arc::clone(&is_ill);
     let receiver = Receiver::start(move |_, _| match ill.load(Ordering::Relaxed) {
         true => reply(503, "ill"),
         false => reply(204, ""),
     });
+    (receiver, is_ill)
+}
+
+#[test]
+fn what_was_not_sent_is_sent_after_a_restart() {
+    let (receiver, is_ill) = ill_receiver();
     let folder = tempfile::tempdir().unwrap();
     let yaml = format!("- {{url: '{}', {QUICK}}}", receiver.url);
     for start in [0, 3, 6] {
@@ -64,12 +70,7 @@ fn what_was_not_sent_is_sent_after_a_restart() {
 /// series all the same.
 #[test]
 fn series_stay_in_order_over_a_restart() {
-    let is_ill = Arc::new(AtomicBool::new(true));
-    let ill = Arc::clone(&is_ill);
-    let receiver = Receiver::start(move |_, _| match ill.load(Ordering::Relaxed) {
-        true => reply(503, "ill"),
-        false => reply(204, ""),
-    });
+    let (receiver, is_ill) = ill_receiver();
     let folder = tempfile::tempdir().unwrap();
     let queue = "{min_shards: 4, max_samples_per_send: 500, min_backoff: 1ms, max_backoff: 20ms}";
     let yaml = format!("- {{url: '{}', queue_config: {queue}}}", receiver.url);
