@@ -42,14 +42,18 @@ test-rust:
 	PYTHONPATH=$(HOME)/.cache/memsight/python \
 	MEMSIGHT_GO_VERSIONS="$$(scripts/go-toolchain $(GO_VERSIONS))" $(CARGO) xtask test
 
+# As with the other tests, one that failed has another try.
+browser = cd ui && export REQUIRE_CHROMIUM=1 && \
+    { node e2e/$(1) $(2) || { echo "e2e/$(1) failed: once more" >&2; node e2e/$(1) $(2); }; }
+
 test-ui: release $(SHOP)
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/run.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/flame.mjs $(abspath $(MEMSIGHT))
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/heap.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/runtime.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/trace.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/watch.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP))
-	cd ui && REQUIRE_CHROMIUM=1 node e2e/probes.mjs $(abspath $(MEMSIGHT)) $(abspath $(SHOP)) ../crates/capture/tests/climb
+	$(call browser,run.mjs,$(abspath $(MEMSIGHT)) $(abspath $(SHOP)))
+	$(call browser,flame.mjs,$(abspath $(MEMSIGHT)))
+	$(call browser,heap.mjs,$(abspath $(MEMSIGHT)) $(abspath $(SHOP)))
+	$(call browser,runtime.mjs,$(abspath $(MEMSIGHT)) $(abspath $(SHOP)))
+	$(call browser,trace.mjs,$(abspath $(MEMSIGHT)) $(abspath $(SHOP)))
+	$(call browser,watch.mjs,$(abspath $(MEMSIGHT)) $(abspath $(SHOP)))
+	$(call browser,probes.mjs,$(abspath $(MEMSIGHT)) $(abspath $(SHOP)) ../crates/capture/tests/climb)
 
 # The same flags to memsight pprof, go tool pprof and google/pprof; the output must be equal,
 # also to google/pprof's golden files.
