@@ -99,8 +99,13 @@ fn watch(root: &Path, batch: &[Truth], seconds: u64) -> Result<Vec<Outcome>> {
         programs.push(Process(command.spawn().with_context(|| truth.name.clone())?));
     }
     let store = std::env::temp_dir().join(format!("memsight-corpus-{}", std::process::id()));
+    std::fs::create_dir_all(&store)?;
+    // Rounds five times as often as usual: the usual share of a core would not do on a slow machine.
+    let config = store.join("memsight.yaml");
+    std::fs::write(&config, "budget: {cpu: 100%}\n")?;
     let mut serve = Command::new(target.join("release/memsight"));
     serve.args(["serve", "--listen", "127.0.0.1:0", "--every", "2s", "--store"]).arg(&store);
+    serve.arg("-c").arg(&config);
     for program in &programs {
         serve.args(["--pid", &program.0.id().to_string()]);
     }
