@@ -1,4 +1,5 @@
-// Prints the least mutator utilization of windows as Go 1.21 itself has it, a line each.
+// Prints how often a background worker started, and the least mutator utilization of windows as
+// Go 1.21 itself has it, a line each.
 //
 //	utilization21 FLAGS WINDOW,WINDOW... FILE
 //
@@ -29,6 +30,25 @@ func procsAgain(events []*trace.Event) int64 {
 	panic("the number of Ps is not given twice")
 }
 
+// onePerTime puts events that are at one time a nanosecond after each other, as later readers
+// do. Of two changes at one time the function keeps the lower share, up to the next change.
+func onePerTime(events []*trace.Event) {
+	for i := 1; i < len(events); i++ {
+		events[i].Ts = max(events[i].Ts, events[i-1].Ts+1)
+	}
+}
+
+// starts is how often a background worker started.
+func starts(events []*trace.Event) int {
+	count := 0
+	for _, event := range events {
+		if event.Type == trace.EvGoStartLabel {
+			count++
+		}
+	}
+	return count
+}
+
 func from(series []trace.MutatorUtil, time int64) []trace.MutatorUtil {
 	for len(series) > 1 && series[1].Time <= time {
 		series = series[1:]
@@ -50,6 +70,8 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	fmt.Println(starts(parsed.Events))
+	onePerTime(parsed.Events)
 	series := trace.MutatorUtilization(parsed.Events, trace.UtilFlags(flags))
 	series[0] = from(series[0], procsAgain(parsed.Events))
 	curve := trace.NewMMUCurve(series)
