@@ -1,7 +1,7 @@
 //! What was read last of each target, as families of series: for pages that are scraped, for
 //! the store of series and for remote write.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use analyze::families::{Families, Histograms, Subject, target_labels};
 use capture::LiveTarget;
@@ -11,7 +11,7 @@ use crate::registry::{Registry, Watched};
 
 /// What was read of a target last.
 #[derive(Debug, Default)]
-pub struct Latest(Mutex<Figures>);
+pub struct Latest(Mutex<Figures>, OnceLock<Subject>);
 
 #[derive(Clone, Debug, Default)]
 struct Figures {
@@ -67,23 +67,25 @@ impl Registry {
 }
 
 fn add_target(families: &mut Families, watched: &Watched, figures: &Figures, form: Histograms) {
-    let start = match &watched.live {
-        LiveTarget::Process(process) => process.started(),
-        _ => None,
-    };
-    let subject = Subject { labels: target_labels(&watched.target), start };
+    let subject = watched.latest.1.get_or_init(|| {
+        let start = match &watched.live {
+            LiveTarget::Process(process) => process.started(),
+            _ => None,
+        };
+        Subject::new(target_labels(&watched.target), start)
+    });
     let cgroup = figures.observation.as_ref().map(|observation| observation.cgroup.path.as_str());
     families.target(&watched.target, cgroup.unwrap_or_default());
     if let Some(observation) = &figures.observation {
-        families.process(observation, &subject);
+        families.process(observation, subject);
         families.cgroup(&observation.cgroup);
         // Levels are the fresher ones of what both have.
-        families.runtime_levels(&observation.runtime, &subject);
+        families.runtime_levels(&observation.runtime, subject);
     }
     if let Some(metrics) = &figures.metrics {
-        families.runtime(metrics, &subject, form);
+        families.runtime(metrics, subject, form);
     }
     if let Some(diagnosis) = &figures.diagnosis {
-        families.diagnosis(diagnosis, &subject);
+        families.diagnosis(diagnosis, subject);
     }
 }

@@ -1,7 +1,8 @@
 //! OOM kills as the kernel itself tells them: whom it took and why and, of targets under watch, the
 //! heap profile of the moment, which the victim copies in the kernel.
 //!
-//! One probe for all targets, in a thread of its own; it costs a look at the registry four times a second.
+//! One probe for all targets, in a thread of its own; ten times a second it looks whether targets came
+//! or went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use crate::watch::Settings;
 /// Why a capture was taken that shows a program as it was killed.
 pub const OOM_KILL: &str = "oom-kill";
 
-/// How often targets that came and went are looked at: before that, the kernel does not know them.
-const SYNC: Duration = Duration::from_millis(250);
+/// How often is read what the kernel has told, and targets are told to it that came and went.
+const STEP: Duration = Duration::from_millis(100);
 /// What is told of a target that was left this long ago has come.
 const LATE: Duration = Duration::from_secs(30);
 
@@ -44,6 +45,8 @@ pub(crate) struct Kills {
 struct Open {
     probe: OomProbe,
     known: BTreeMap<u32, Known>,
+    /// The registry's changes that are known.
+    changes: Option<u64>,
 }
 
 struct Known {
@@ -57,7 +60,10 @@ impl Kills {
     pub(crate) fn run(&self) {
         let mut standing = Standing::default();
         while !self.stop.load(Ordering::Relaxed) {
-            let open = || Ok(Open { probe: OomProbe::open()?, known: BTreeMap::new() });
+            let open = || {
+                let (probe, known) = (OomProbe::open()?, BTreeMap::new());
+                Ok(Open { probe, known, changes: None })
+            };
             let told = |why: &str, is_fault: bool| {
                 if is_fault {
                     self.warn(&format!("the heap of programs that are killed is not kept: {why}"));
@@ -65,7 +71,7 @@ impl Kills {
             };
             match standing.keep_to(self.settings.get().oom_probe, open, told) {
                 Some(open) => self.step(open),
-                None => std::thread::sleep(SYNC),
+                None => std::thread::sleep(STEP),
             }
         }
     }
@@ -73,17 +79,24 @@ impl Kills {
     fn step(&self, open: &mut Open) {
         self.sync(open);
         let mut events = Vec::new();
-        open.probe.read(SYNC, |event| events.push(event));
+        open.probe.read(Duration::ZERO, |event| events.push(event));
         for event in events {
             match event {
                 OomEvent::Killed(victim) => self.killed(open, &victim),
                 OomEvent::Profile(copy) => self.copied(open, &copy),
             }
         }
+        std::thread::sleep(STEP);
     }
 
     /// Has the kernel know the targets under watch, and no others.
     fn sync(&self, open: &mut Open) {
+        Self::forget(open);
+        let changes = Some(self.registry.changes());
+        if open.changes == changes {
+            return;
+        }
+        open.changes = changes;
         let all = self.registry.all();
         let ids: BTreeSet<TargetId> = all.iter().map(|watched| watched.id).collect();
         for known in open.known.values_mut() {
@@ -102,6 +115,10 @@ impl Kills {
             let _ = open.probe.watch(process);
             open.known.insert(pid, Known { watched, left: None });
         }
+    }
+
+    /// Has the kernel forget those that were left long ago.
+    fn forget(open: &mut Open) {
         let is_over = |known: &Known| known.left.is_some_and(|left| left.elapsed() > LATE);
         let over: Vec<u32> =
             open.known.iter().filter(|(_, known)| is_over(known)).map(|(pid, _)| *pid).collect();

@@ -62,6 +62,9 @@ struct State {
     heavy: BinaryHeap<Reverse<Waiting>>,
     /// By worker: since when it is with a task, and of which lane.
     working: HashMap<u64, (Instant, Lane)>,
+    /// Until when a worker waits at most, the one that waits for what is due next. The others wait
+    /// for a sign: that all of them wake up for each task would cost more than many a task.
+    lookout: Option<Instant>,
     workers: usize,
     last_worker: u64,
     hurries: u64,
@@ -208,12 +211,23 @@ impl Shared {
     }
 
     /// Waits until something is due, or may be.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
         /// A heavy task that is stuck lets the next one go without telling.
         const LONGEST: Duration = Duration::from_secs(1);
-        let due = state.next_due(now).map_or(LONGEST, |at| at.saturating_duration_since(now));
-        let waited = self.changed.wait_timeout(state, due.min(LONGEST));
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let longest = now + LONGEST;
+        let until = state.next_due(now).map_or(longest, |at| at.min(longest));
+        // Whoever is on the lookout gives a sign when it leaves; that it may be stuck is no matter,
+        // as it waits for time alone.
+        if state.lookout.is_some_and(|at| at <= until) {
+            return self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.lookout = Some(until);
+        let waited = self.changed.wait_timeout(state, until.saturating_duration_since(now));
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if state.lookout == Some(until) {
+            state.lookout = None;
+        }
+        state
     }
 
     /// Waits until then; `false` when it was hurried before.

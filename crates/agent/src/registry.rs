@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use capture::LiveTarget;
@@ -31,6 +32,8 @@ pub struct Watched {
 #[derive(Debug, Default)]
 pub struct Registry {
     targets: Mutex<BTreeMap<TargetId, Arc<Watched>>>,
+    /// How often targets came or went.
+    changes: AtomicU64,
     cgroups: Mutex<Option<Cgroups>>,
 }
 
@@ -57,6 +60,11 @@ impl Registry {
         self.lock().values().cloned().collect()
     }
 
+    /// Another number once a target came or went.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// The targets that an event is about.
     pub fn about(&self, cgroup: Option<&Path>) -> Vec<Arc<Watched>> {
         let is_in = |watched: &&Arc<Watched>| {
@@ -81,6 +89,7 @@ impl Registry {
     pub(crate) fn enter(&self, watched: Arc<Watched>) -> Vec<SourceState> {
         let dirs = watched.cgroup.clone();
         self.lock().insert(watched.id, watched);
+        self.changes.fetch_add(1, Ordering::Release);
         let mut cgroups = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
         match (cgroups.as_mut(), dirs) {
             (Some(cgroups), Some(dirs)) => cgroups.enter(&dirs),
@@ -91,6 +100,7 @@ impl Registry {
     /// Forgets a target that has ended.
     pub(crate) fn leave(&self, id: TargetId) {
         let left = self.lock().remove(&id);
+        self.changes.fetch_add(1, Ordering::Release);
         let mut cgroups = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(cgroups), Some(dirs)) =
             (cgroups.as_mut(), left.and_then(|left| left.cgroup.clone()))

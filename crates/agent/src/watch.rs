@@ -49,6 +49,7 @@ pub struct Config {
 
 const DISCOVERY: Duration = Duration::from_secs(3);
 const SWEEP: Duration = Duration::from_secs(60);
+const TRIM: Duration = Duration::from_secs(9);
 const TICK: Duration = Duration::from_millis(200);
 
 /// What to watch, which may change while the watch runs.
@@ -159,7 +160,8 @@ impl Watch {
         let (mut pool, mut running) = (Pool::new(), Running::new());
         let (mut version, mut config) = self.settings.now();
         let (mut go_pids, mut patterns) = (GoPids::default(), self.patterns(&config));
-        let (mut discovered, mut swept) = (None::<Instant>, Instant::now());
+        let (mut discovered, mut swept, mut trimmed) =
+            (None::<Instant>, Instant::now(), Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             if discovered.is_none_or(|at| at.elapsed() >= DISCOVERY) {
                 discovered = Some(Instant::now());
@@ -173,7 +175,10 @@ impl Watch {
                 self.ready.store(true, Ordering::Relaxed);
                 // What a round or a collection of series has freed lies between what is kept, and
                 // little of it is used again: with hundreds of targets it adds up within seconds.
-                capture::allocator::trim();
+                if trimmed.elapsed() >= TRIM {
+                    trimmed = Instant::now();
+                    capture::allocator::trim();
+                }
             }
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();

@@ -3,12 +3,12 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::path::PathBuf;
-use std::ptr::NonNull;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use decode::goheap::Lender;
 
+use crate::mapping::{Access, Mapping};
 use crate::scratch;
 
 /// Lends memory that lies in scratch files of one directory. They are gone when this is, and
@@ -16,7 +16,7 @@ use crate::scratch;
 #[derive(Debug)]
 pub struct ScratchColumns {
     dir: PathBuf,
-    maps: RefCell<Vec<Map>>,
+    maps: RefCell<Vec<Mapping>>,
 }
 
 impl ScratchColumns {
@@ -29,50 +29,23 @@ impl ScratchColumns {
 impl<'s> Lender<'s> for &'s ScratchColumns {
     fn lend(&self, words: usize) -> Option<&'s mut [u64]> {
         // Where there is no room the graph lies in plain memory.
-        let map = Map::new(&self.dir, words).ok()?;
-        let start = map.start;
+        let map = mapped(&self.dir, words).ok()?;
+        let start = map.start();
         self.maps.borrow_mut().push(map);
         // SAFETY: the map holds `words` words, all zero, and is 8-aligned. It is lent this
         // once, and unmapped when `self` is dropped, which `'s` ends before.
-        Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), words) })
+        Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr().cast(), words) })
     }
 }
 
 /// A shared map of a file without a name.
-#[derive(Debug)]
-struct Map {
-    start: NonNull<u64>,
-    len: usize,
-}
-
-impl Map {
-    fn new(dir: &std::path::Path, words: usize) -> io::Result<Map> {
-        let file = scratch::file(dir)?;
-        let len = words.checked_mul(8).filter(|len| *len > 0);
-        let len = len.ok_or(io::ErrorKind::InvalidInput)?;
-        // A page of a file that the disk has no room for would kill us when it is written.
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len as u64)?;
-        // SAFETY: a fresh shared mapping of a file that nobody else can open; the result is
-        // checked before use.
-        let start = unsafe {
-            let (access, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-            libc::mmap(std::ptr::null_mut(), len, access, shared, file.as_raw_fd(), 0)
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
-        Ok(Map { start, len })
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: this is the mapping made in `new`, unmapped once.
-        unsafe {
-            libc::munmap(self.start.as_ptr().cast(), self.len);
-        }
-    }
+fn mapped(dir: &Path, words: usize) -> io::Result<Mapping> {
+    let file = scratch::file(dir)?;
+    let len = words.checked_mul(8).filter(|len| *len > 0);
+    let len = len.ok_or(io::ErrorKind::InvalidInput)?;
+    // A page of a file that the disk has no room for would kill us when it is written.
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len as u64)?;
+    Mapping::new(file.as_fd(), len, Access::WriteShared)
 }
 
 #[cfg(test)]

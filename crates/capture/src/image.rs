@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::ptr::NonNull;
+
+use crate::mapping::{Access, Mapping};
 
 /// A read-only, private map of a whole file.
 ///
@@ -15,15 +16,7 @@ use std::ptr::NonNull;
 /// process is read. Snapshot files are replaced as a whole too; whoever truncates a heap
 /// file of another kind while it is read ends us.
 #[derive(Debug)]
-pub struct Image {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: the map is read-only and owned; sharing it between threads is sharing `&[u8]`.
-unsafe impl Send for Image {}
-// SAFETY: as above.
-unsafe impl Sync for Image {}
+pub struct Image(Mapping);
 
 impl Image {
     /// Maps a file.
@@ -41,17 +34,7 @@ impl Image {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let len = usize::try_from(metadata.len()).map_err(io::Error::other)?;
-        // SAFETY: a fresh private read-only mapping of a file we hold open; the
-        // result is checked before use.
-        let start = unsafe {
-            let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
-            libc::mmap(std::ptr::null_mut(), len, read, private, file.as_raw_fd(), 0)
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
-        Ok(Image { start, len })
+        Ok(Image(Mapping::new(file.as_fd(), len, Access::ReadPrivate)?))
     }
 }
 
@@ -63,23 +46,14 @@ impl Image {
         // SAFETY: the pages of a read-only file mapping are read again on the next
         // access; nothing can be lost.
         unsafe {
-            libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_DONTNEED);
+            libc::madvise(self.0.start().as_ptr().cast(), self.0.len(), libc::MADV_DONTNEED);
         }
     }
 }
 
 impl AsRef<[u8]> for Image {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the mapping of `len` bytes lives until drop and is never written.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        // SAFETY: this is the mapping made in `open`, unmapped once.
-        unsafe {
-            libc::munmap(self.start.as_ptr().cast(), self.len);
-        }
+        // SAFETY: the mapping lives until drop and is never written.
+        unsafe { std::slice::from_raw_parts(self.0.start().as_ptr(), self.0.len()) }
     }
 }

@@ -1,6 +1,5 @@
 //! Memory signals of a process, its cgroup and its host.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +7,13 @@ use std::time::{Duration, Instant};
 use decode::procfs::{self, CgroupMount};
 use model::{CgroupMemory, CgroupVersion, HostMemory, Pressure, ProcessMemory};
 
+use crate::kernel_file;
+
 /// Reads /proc/PID/{status,stat}, and smaps_rollup when `deep` (it walks the
 /// page tables, about a millisecond a gigabyte).
 pub fn process(pid: u32, deep: bool) -> ProcessMemory {
     let mut memory = ProcessMemory::default();
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    let read = |name: &str| kernel_file::read(format!("/proc/{pid}/{name}")).ok();
     if let Some(text) = read("status") {
         procfs::status(&text, &mut memory);
     }
@@ -32,14 +33,14 @@ pub fn ticks_per_second() -> f64 {
 
 /// Start time of a process in clock ticks after boot.
 pub fn start_ticks(pid: u32) -> Option<u64> {
-    procfs::start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    procfs::start_ticks(&kernel_file::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Reads /proc/meminfo and /proc/vmstat.
 pub fn host() -> HostMemory {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let meminfo = kernel_file::read("/proc/meminfo").unwrap_or_default();
     let mut host = procfs::meminfo(&meminfo);
-    if let Ok(text) = fs::read_to_string("/proc/vmstat") {
+    if let Ok(text) = kernel_file::read("/proc/vmstat") {
         procfs::vmstat(&text, &mut host);
     }
     host
@@ -47,7 +48,7 @@ pub fn host() -> HostMemory {
 
 /// Reads /proc/pressure/memory.
 pub fn pressure() -> Pressure {
-    let text = fs::read_to_string("/proc/pressure/memory");
+    let text = kernel_file::read("/proc/pressure/memory");
     text.map(|text| procfs::pressure(&text)).unwrap_or_default()
 }
 
@@ -62,7 +63,7 @@ pub fn machine() -> (HostMemory, Pressure) {
 fn mounts() -> Arc<[CgroupMount]> {
     static RECENT: Recent<Arc<[CgroupMount]>> = Recent::new(Duration::from_secs(10));
     RECENT.get(|| {
-        let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let text = kernel_file::read("/proc/self/mountinfo").unwrap_or_default();
         procfs::cgroup_mounts(&text).into()
     })
 }
@@ -93,10 +94,10 @@ impl<T: Clone> Recent<T> {
 pub fn cgroup(pid: u32) -> CgroupMemory {
     let places = Places::of(pid);
     let mut memory = places.memory().map(|(_, _, memory)| memory).unwrap_or_default();
-    memory.pressure = places.pressure_dir().map_or_else(Pressure::default, |dir| {
-        let text = fs::read_to_string(dir.join("memory.pressure")).unwrap_or_default();
-        procfs::pressure(&text)
-    });
+    // The root of the hierarchy has no such file.
+    let text = places.unified.map(|place| kernel_file::read(place.own().join("memory.pressure")));
+    memory.pressure =
+        text.and_then(Result::ok).map(|text| procfs::pressure(&text)).unwrap_or_default();
     memory
 }
 
@@ -158,7 +159,7 @@ impl Place {
 
 impl Places {
     fn of(pid: u32) -> Places {
-        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
+        let Ok(text) = kernel_file::read(format!("/proc/{pid}/cgroup")) else {
             return Places::default();
         };
         let paths = procfs::cgroup(&text);
@@ -235,12 +236,12 @@ impl Hierarchy {
     fn read(&self, mount: &Path, path: &str) -> Option<CgroupMemory> {
         let own = mount.join(path.trim_start_matches('/'));
         let number = |dir: &Path, name: &str| -> Option<u64> {
-            fs::read_to_string(dir.join(name)).ok()?.trim().parse().ok()
+            kernel_file::read(dir.join(name)).ok()?.trim().parse().ok()
         };
         let (limit_bytes, limit_dir) = self.tightest_limit(mount, &own);
         let level = limit_dir.as_deref().unwrap_or(&own);
         let usage_bytes = number(level, self.usage).or_else(|| number(mount, self.usage));
-        let stat = fs::read_to_string(level.join("memory.stat")).ok();
+        let stat = kernel_file::read(level.join("memory.stat")).ok();
         if usage_bytes.is_none() && stat.is_none() {
             return None;
         }
@@ -248,7 +249,7 @@ impl Hierarchy {
         let inactive_file_bytes = field(self.inactive_file);
         // Version 1 counts the victims of each cgroup, version 2 those below it too.
         let oom_dir = if self.version == CgroupVersion::V1 { &own } else { level };
-        let oom = fs::read_to_string(oom_dir.join(self.oom_file)).unwrap_or_default();
+        let oom = kernel_file::read(oom_dir.join(self.oom_file)).unwrap_or_default();
         Some(CgroupMemory {
             version: Some(self.version),
             path: path.to_owned(),
@@ -274,7 +275,7 @@ impl Hierarchy {
     fn tightest_limit(&self, mount: &Path, own: &Path) -> (Option<u64>, Option<PathBuf>) {
         let mut tightest: (Option<u64>, Option<PathBuf>) = (None, None);
         for dir in own.ancestors().take_while(|dir| dir.starts_with(mount)) {
-            let text = fs::read_to_string(dir.join(self.limit)).unwrap_or_default();
+            let text = kernel_file::read(dir.join(self.limit)).unwrap_or_default();
             let Some(limit) = procfs::limit(&text) else { continue };
             if tightest.0.is_none_or(|least| limit < least) {
                 tightest = (Some(limit), Some(dir.to_owned()));

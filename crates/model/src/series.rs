@@ -44,9 +44,13 @@ impl Labels {
     }
 
     /// From pairs that are in order.
-    fn packed<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Labels {
-        let (mut text, mut ends) = (String::new(), Vec::new());
-        for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
+    fn packed<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Labels {
+        let pairs = pairs.filter(|(_, value)| !value.is_empty());
+        // To the byte: thousands are made each second.
+        let sizes = pairs.clone().map(|(name, value)| (name.len() + value.len(), 2));
+        let (bytes, parts) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        let (mut text, mut ends) = (String::with_capacity(bytes), Vec::with_capacity(parts));
+        for (name, value) in pairs {
             for part in [name, value] {
                 text.push_str(part);
                 ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
@@ -62,7 +66,7 @@ impl Labels {
     }
 
     /// Pairs by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let mut start = 0;
         self.0.ends.chunks_exact(2).map(move |ends| {
             let [name_end, value_end] = [ends[0] as usize, ends[1] as usize];
@@ -88,7 +92,7 @@ impl Labels {
     }
 
     /// Only the labels that pass.
-    pub fn filtered(&self, mut keep: impl FnMut(&str) -> bool) -> Labels {
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Labels {
         Labels::packed(self.iter().filter(|(name, _)| keep(name)))
     }
 

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for pid in 0..targets {
             let pid = pid.to_string();
             let labels = Labels::new([("service", "checkout"), ("pid", &pid)]);
-            let subject = Subject { labels, start: None };
+            let subject = Subject::new(labels, None);
             families.process(&observation, &subject);
             families.runtime(&metrics, &subject, form);
         }

@@ -1,7 +1,7 @@
 //! Level signals over time.
 
 use model::{Observation, TargetId, Timestamp};
-use rusqlite::{ToSql, params, params_from_iter};
+use rusqlite::{Connection, ToSql, params, params_from_iter};
 
 use crate::catalog::Store;
 use crate::error::StoreError;
@@ -32,19 +32,12 @@ impl Store {
             "INSERT OR REPLACE INTO observations (target, time, {names}) VALUES ({places})"
         );
         let catalog = self.catalog();
-        let transaction = catalog.unchecked_transaction()?;
-        for observation in observations {
-            let mut values: Vec<Box<dyn ToSql>> =
-                vec![Box::new(target.0), Box::new(observation.time.0)];
-            values.extend(FIELDS.iter().map(|f| Box::new((f.get)(observation)) as Box<dyn ToSql>));
-            transaction.prepare_cached(&sql)?.execute(params_from_iter(values))?;
-        }
-        if let Some(last) = observations.last() {
-            let seen = "UPDATE targets SET last_seen = max(last_seen, ?2) WHERE id = ?1";
-            transaction.prepare_cached(seen)?.execute(params![target.0, last.time.0])?;
-        }
-        transaction.commit()?;
-        Ok(())
+        // A power cut may take the last minute of them, and each would have to wait for the disk.
+        // Of what others put, it takes nothing.
+        catalog.pragma_update(None, "synchronous", "NORMAL")?;
+        let put = insert(&catalog, &sql, target, observations);
+        catalog.pragma_update(None, "synchronous", "FULL")?;
+        Ok(put?)
     }
 
     /// Observations from `from` to `to`, both included, in time order.
@@ -114,4 +107,24 @@ impl Store {
             series: FIELDS.iter().map(column).collect(),
         })
     }
+}
+
+fn insert(
+    catalog: &Connection,
+    sql: &str,
+    target: TargetId,
+    observations: &[Observation],
+) -> rusqlite::Result<()> {
+    let transaction = catalog.unchecked_transaction()?;
+    for observation in observations {
+        let mut values: Vec<Box<dyn ToSql>> =
+            vec![Box::new(target.0), Box::new(observation.time.0)];
+        values.extend(FIELDS.iter().map(|f| Box::new((f.get)(observation)) as Box<dyn ToSql>));
+        transaction.prepare_cached(sql)?.execute(params_from_iter(values))?;
+    }
+    if let Some(last) = observations.last() {
+        let seen = "UPDATE targets SET last_seen = max(last_seen, ?2) WHERE id = ?1";
+        transaction.prepare_cached(seen)?.execute(params![target.0, last.time.0])?;
+    }
+    transaction.commit()
 }

@@ -100,7 +100,7 @@ impl Families {
         }
         let id = cgroup_id(cgroup);
         if self.cgroups.insert(id.to_owned()) {
-            let subject = Subject { labels: Labels::new([("id", id)]), start: None };
+            let subject = Subject::new(Labels::new([("id", id)]), None);
             self.rows(&CGROUP, cgroup, &subject);
         }
     }

@@ -107,7 +107,7 @@ impl Families {
     pub fn diagnosis(&mut self, diagnosis: &Diagnosis, subject: &Subject) {
         for finding in &diagnosis.findings {
             let labels = subject.labels.with([("kind", finding.kind.as_str())]);
-            let subject = Subject { labels, start: None };
+            let subject = Subject::new(labels, None);
             let mut gauge = |name: &str, help: &str, value: f64| {
                 self.add((name, Gauge, help), &subject, value);
             };
@@ -139,7 +139,7 @@ impl Families {
                 seen.push(function);
                 let labels = subject.labels.with([("site", function)]);
                 let help = "A site's share of the growth, 0 to 1; the first three functions.";
-                let subject = Subject { labels, start: None };
+                let subject = Subject::new(labels, None);
                 self.add(("memsight_growth_site_share", Gauge, help), &subject, site.share);
             }
         }
@@ -149,7 +149,7 @@ impl Families {
     pub fn captures(&mut self, taken: &[(CaptureKind, u64, u64, u64)]) {
         for (kind, count, bytes, micros) in taken {
             let labels = Labels::new([("kind", kind.as_str())]);
-            let subject = Subject { labels, start: None };
+            let subject = Subject::new(labels, None);
             let mut counter = |name: &str, help: &str, value: f64| {
                 self.add((name, Counter, help), &subject, value);
             };
@@ -164,10 +164,10 @@ impl Families {
     /// memsight itself.
     pub fn own(&mut self, own: &SelfFigures) {
         let start = Some(own.started);
-        let subject = Subject { labels: Labels::empty(), start };
+        let subject = Subject::new(Labels::empty(), start);
         let labelled = |name: &str, value: &str| {
             let labels = Labels::new([(name, value)]);
-            Subject { labels, start }
+            Subject::new(labels, start)
         };
         let help = "The version that runs; always 1.";
         let build = ("memsight_build_info", Gauge, help);
@@ -211,7 +211,7 @@ impl Families {
             "Samples of a time that the series has already, by whether the value is the same.";
         for (value, count) in [("same", own.same), ("other", own.conflicting)] {
             let labels = subject.labels.with([("value", value)]);
-            let subject = Subject { labels, start: subject.start };
+            let subject = Subject::new(labels, subject.start);
             self.add((name, Counter, help), &subject, count as f64);
         }
     }

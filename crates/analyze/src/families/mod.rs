@@ -13,7 +13,7 @@ mod runtime;
 mod stale;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use model::series::NAME;
 use model::{Family, FamilyKind, Labels, Point, Target, Timestamp};
@@ -39,13 +39,26 @@ pub fn target_labels(target: &Target) -> Labels {
     labels.with(known)
 }
 
-/// Whose series they are.
-#[derive(Clone, Debug, Default)]
+/// Whose series they are. Whoever keeps it for the next time spares their labels.
+#[derive(Debug, Default)]
 pub struct Subject {
-    /// What its series have in common.
-    pub labels: Labels,
-    /// Since when its counters count.
-    pub start: Option<Timestamp>,
+    labels: Labels,
+    start: Option<Timestamp>,
+    /// Of series that are always there.
+    named: Mutex<HashMap<&'static str, Labels>>,
+}
+
+impl Subject {
+    /// `labels` is what its series have in common, `start` since when its counters count.
+    pub fn new(labels: Labels, start: Option<Timestamp>) -> Subject {
+        Subject { labels, start, named: Mutex::default() }
+    }
+
+    /// The labels of the series of this name, which are kept under a key.
+    fn named(&self, key: &'static str, name: &str) -> Labels {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.entry(key).or_insert_with(|| self.labels.with([(NAME, name)])).clone()
+    }
 }
 
 /// Families being gathered, in the order in which they came.
@@ -57,6 +70,8 @@ pub struct Families {
     cgroups: HashSet<String>,
     /// Bounds of buckets: hundreds of targets have the same.
     bounds: Vec<Arc<[f64]>>,
+    /// Names and helps that are put together, for the same reason.
+    texts: HashMap<&'static str, Arc<(String, String)>>,
 }
 
 impl Families {
@@ -68,11 +83,32 @@ impl Families {
         subject: &Subject,
         value: f64,
     ) {
+        let labels = subject.labels.with([(NAME, name)]);
+        self.add_labelled(labels, (name, kind, help), subject, value);
+    }
+
+    /// The same of a series that is always there; see [`Subject::named`].
+    fn add_always(
+        &mut self,
+        key: &'static str,
+        described: (&str, FamilyKind, &str),
+        subject: &Subject,
+        value: f64,
+    ) {
+        self.add_labelled(subject.named(key, described.0), described, subject, value);
+    }
+
+    fn add_labelled(
+        &mut self,
+        labels: Labels,
+        (name, kind, help): (&str, FamilyKind, &str),
+        subject: &Subject,
+        value: f64,
+    ) {
         let family = match kind {
             FamilyKind::Counter => name.strip_suffix("_total").unwrap_or(name),
             _ => name,
         };
-        let labels = subject.labels.with([(NAME, name)]);
         let start = subject.start.filter(|_| kind == FamilyKind::Counter);
         self.family(family, kind, help).push(Point { start, ..Point::new(labels, value) });
     }
@@ -94,6 +130,15 @@ impl Families {
         Points(self.families.get_mut(index).map(|family| &mut family.points))
     }
 
+    /// The name and the help of what has this key among all that ask.
+    fn texts(
+        &mut self,
+        key: &'static str,
+        make: impl FnOnce() -> (String, String),
+    ) -> Arc<(String, String)> {
+        Arc::clone(self.texts.entry(key).or_insert_with(|| Arc::new(make())))
+    }
+
     /// Adds families that were made elsewhere, under names of their own.
     pub fn extend(&mut self, families: Vec<Family>) {
         self.families.extend(families);
@@ -110,7 +155,7 @@ impl Families {
         let known = known.filter_map(|name| Some((*name, target.labels.get(*name)?.as_str())));
         let labels = target_labels(target).with(known).with([("cgroup", cgroup)]);
         let help = "What a target is; always 1.";
-        let subject = Subject { labels, start: None };
+        let subject = Subject::new(labels, None);
         self.add(("memsight_target_info", FamilyKind::Gauge, help), &subject, 1.0);
     }
 }

@@ -129,8 +129,11 @@ impl Families {
     pub fn runtime(&mut self, metrics: &RuntimeMetrics, subject: &Subject, form: Histograms) {
         for sample in &metrics.samples {
             let metric = sample.metric;
-            let name = metric.prometheus_name();
-            let help = format!("{}. Sourced from {}.", metric.meaning, metric.name);
+            let texts = self.texts(metric.name, || {
+                let help = format!("{}. Sourced from {}.", metric.meaning, metric.name);
+                (metric.prometheus_name(), help)
+            });
+            let (name, help) = &*texts;
             let kind = match metric.kind {
                 MetricKind::Histogram => FamilyKind::Histogram,
                 _ if metric.is_cumulative => Counter,
@@ -138,23 +141,25 @@ impl Families {
             };
             match &sample.value {
                 MetricValue::Unsigned(value) => {
-                    self.add((&name, kind, &help), subject, *value as f64);
+                    self.add_always(metric.name, (name, kind, help), subject, *value as f64);
                 }
-                MetricValue::Float(value) => self.add((&name, kind, &help), subject, *value),
+                MetricValue::Float(value) => {
+                    self.add_always(metric.name, (name, kind, help), subject, *value);
+                }
                 MetricValue::Histogram(histogram) => {
                     let sum = SUMS.iter().find(|(known, _)| *known == metric.name);
                     let sum = sum.and_then(|(_, sum)| metrics.number(sum));
                     match form {
                         Histograms::Classic => {
                             let histogram = joined(histogram, metric.unit());
-                            self.buckets(&name, &help, &histogram, sum, subject);
+                            self.buckets(name, help, &histogram, sum, subject);
                         }
                         Histograms::Native => {
-                            let labels = subject.labels.with([(NAME, name.as_str())]);
+                            let labels = subject.named(metric.name, name);
                             let value = Value::Histogram(Arc::new(self.native(histogram, sum)));
                             let start = subject.start;
                             let point = Point { value, start, ..Point::new(labels, 0.0) };
-                            self.family(&name, kind, &help).push(point);
+                            self.family(name, kind, help).push(point);
                         }
                     }
                 }
@@ -167,7 +172,7 @@ impl Families {
     pub fn runtime_levels(&mut self, runtime: &RuntimeMemory, subject: &Subject) {
         for (name, kind, help, value) in LEVELS {
             if let Some(value) = value(runtime) {
-                self.add((name, kind, help), subject, value);
+                self.add_always(name, (name, kind, help), subject, value);
             }
         }
     }
@@ -178,9 +183,10 @@ impl Families {
             let values = parts.iter().map(|part| metrics.unsigned(part));
             let Some(value) = values.collect::<Option<Vec<u64>>>() else { continue };
             let value = value.iter().fold(0_u64, |sum, part| sum.wrapping_add(*part));
-            let name = format!("go_memstats_{name}");
-            let help = format!("Equals {}.", parts.join(" + "));
-            self.add_memstats(&name, kind, &help, subject, value as f64);
+            let texts = self.texts(name, || {
+                (format!("go_memstats_{name}"), format!("Equals {}.", parts.join(" + ")))
+            });
+            self.add_memstats(name, (&texts.0, kind, &texts.1), subject, value as f64);
         }
         let collector = &metrics.collector;
         let gauges = [
@@ -202,30 +208,29 @@ impl Families {
         ];
         for (name, help, value) in gauges {
             if let Some(value) = value {
-                self.add((name, Gauge, help), subject, value);
+                self.add_always(name, (name, Gauge, help), subject, value);
             }
         }
         if let Some(version) = &metrics.go_version {
             let labels = subject.labels.with([("version", version.as_str())]);
             let help = "The release that the program was built with.";
-            self.add(("go_info", Gauge, help), &Subject { labels, start: None }, 1.0);
+            self.add(("go_info", Gauge, help), &Subject::new(labels, None), 1.0);
         }
         self.pauses(metrics, subject);
     }
 
     fn add_memstats(
         &mut self,
-        name: &str,
-        kind: FamilyKind,
-        help: &str,
+        key: &'static str,
+        (name, kind, help): (&str, FamilyKind, &str),
         subject: &Subject,
         value: f64,
     ) {
         if name != ALLOC_TOTAL {
-            return self.add((name, kind, help), subject, value);
+            return self.add_always(key, (name, kind, help), subject, value);
         }
         // Without its suffix it would be the namesake of a gauge.
-        let labels = subject.labels.with([(NAME, name)]);
+        let labels = subject.named(key, name);
         let point = Point { start: subject.start, ..Point::new(labels, value) };
         self.family(name, kind, help).push(point);
     }

@@ -49,7 +49,7 @@ fn cgroups_and_the_machine_are_there_once() {
     let mut families = Families::default();
     for pid in ["7", "8"] {
         let labels = Labels::new([("pid", pid)]);
-        let subject = Subject { labels, start: Some(Timestamp(1500)) };
+        let subject = Subject::new(labels, Some(Timestamp(1500)));
         families.process(&observation, &subject);
         families.cgroup(&observation.cgroup);
         families.host(&observation);
@@ -102,7 +102,7 @@ fn metrics() -> RuntimeMetrics {
 #[test]
 fn native_histograms_have_all_buckets_of_the_runtime() {
     let mut families = Families::default();
-    let subject = Subject { labels: Labels::empty(), start: Some(Timestamp(5)) };
+    let subject = Subject::new(Labels::empty(), Some(Timestamp(5)));
     families.runtime(&metrics(), &subject, Histograms::Native);
     let families = families.into_vec();
     let family = families.iter().find(|f| f.name == "go_sched_latencies_seconds").unwrap();

@@ -17,6 +17,7 @@ mod native;
 mod object;
 mod oom;
 mod record;
+mod ring;
 mod stacks;
 mod support;
 #[cfg(test)]

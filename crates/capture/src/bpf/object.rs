@@ -8,19 +8,21 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
 use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, UProbe};
 use aya::sys::{Stats, enable_stats};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, BtfError, Ebpf, EbpfLoader};
 use decode::elf::Elf;
 use model::probe::ProbeCounts;
 
 use super::multi::Linked;
 use super::record::{COUNT_DROPPED, COUNT_MAP_FULL, COUNT_NO_STACK, COUNT_SEEN};
+use super::ring::Ring;
 use super::support::{self, Need};
 use crate::error::CaptureError;
 use crate::image::Image;
@@ -62,6 +64,19 @@ pub(super) struct Attachment {
     link: UProbeLinkId,
 }
 
+/// The types of the kernel: tens of megabytes while somebody has them, and a tenth of a second to read.
+/// Probes that are opened at the same time share them.
+fn kernel_types() -> Result<Arc<Btf>, BtfError> {
+    static SHARED: Mutex<Weak<Btf>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(types) = shared.upgrade() {
+        return Ok(types);
+    }
+    let types = Arc::new(Btf::from_sys_fs()?);
+    *shared = Arc::downgrade(&types);
+    Ok(types)
+}
+
 /// Records lie in the ring buffer this long at most.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -71,12 +86,12 @@ pub(super) struct Object {
     need: Need,
     /// While it is open, the kernel measures how long programs run, those of others included.
     measured: Option<OwnedFd>,
-    /// The types of the kernel, megabytes, until all is attached that needs them.
-    kernel: Option<Btf>,
+    /// Until all is attached that needs them.
+    kernel: Option<Arc<Btf>>,
     ebpf: Ebpf,
     /// Of the maps, by name; open as long as this is.
     maps: Names<String, RawFd>,
-    records: RingBuf<MapData>,
+    records: Ring,
     counts: PerCpuArray<MapData, u64>,
 }
 
@@ -99,7 +114,7 @@ impl Object {
         ring_bytes: u32,
         tables: &[(&str, u32)],
     ) -> Result<Object, CaptureError> {
-        let kernel = Btf::from_sys_fs().map_err(|error| support::no_types(probe, &error))?;
+        let kernel = kernel_types().map_err(|error| support::no_types(probe, &error))?;
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel)).map_max_entries("records", ring_bytes);
         for (name, entries) in tables {
@@ -111,7 +126,8 @@ impl Object {
         let maps = ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?)));
         let maps = maps.collect();
         let mut map = |name| ebpf.take_map(name).expect("every object has this map");
-        let records = RingBuf::try_from(map("records")).map_err(|error| failed(&error))?;
+        let Map::RingBuf(records) = map("records") else { unreachable!("it is a ring") };
+        let records = Ring::new(records).map_err(|error| failed(&error))?;
         let counts = PerCpuArray::try_from(map("counts")).map_err(|error| failed(&error))?;
         let kernel = Some(kernel);
         Ok(Object { probe, need, measured: None, kernel, ebpf, maps, records, counts })
@@ -221,12 +237,9 @@ impl Object {
         // Nobody is woken up for a record, which would cost whoever has just told it.
         let (begun, pause) = (Instant::now(), (timeout / 10).min(PAUSE_MAX));
         loop {
-            let mut is_empty = true;
-            while let Some(record) = self.records.next() {
-                is_empty = false;
-                take(&record);
-            }
-            if !is_empty || begun.elapsed() >= timeout {
+            // What cannot be read now stays there, and what no longer fits is counted as lost.
+            let is_any = self.records.drain(&mut take).unwrap_or(false);
+            if is_any || begun.elapsed() >= timeout {
                 return;
             }
             thread::sleep(pause);

@@ -161,7 +161,7 @@ impl<M: Memory> Process<'_, M> {
         let list = Addr(header.u64(0).unwrap_or(0));
         let listed = header.index(8).unwrap_or(0);
         let count = listed.min(GOROUTINES_MAX);
-        let cache = BlockCache::new(self.memory);
+        let cache = BlockCache::for_about(self.memory, count as u64 * layout.g_size as u64);
         let mut skipped = (listed - count) as u64;
         let mut bytes = vec![0; layout.g_size];
         for index in 0..count as u64 {

@@ -56,17 +56,19 @@ pub trait Memory {
     }
 }
 
-/// Reads through a small cache of 64 KiB blocks.
+/// Reads through a small cache of blocks of at most 64 KiB.
 ///
 /// The runtime's profiling buckets lie side by side in persistent memory, so a
 /// walk over them costs one system call a block instead of one a bucket. Make a
 /// new one for each walk: nothing is ever read twice.
 pub struct BlockCache<'a, M: Memory + ?Sized> {
     memory: &'a M,
+    block: u64,
     blocks: std::cell::RefCell<ahash::AHashMap<u64, Option<Box<[u8]>>>>,
 }
 
-const BLOCK: u64 = 64 << 10;
+const BLOCK_MIN: u64 = 4 << 10;
+const BLOCK_MAX: u64 = 64 << 10;
 /// 64 MiB of profiling buckets is beyond any real program; past it, reads go
 /// through uncached.
 const BLOCKS_MAX: usize = 1024;
@@ -74,7 +76,13 @@ const BLOCKS_MAX: usize = 1024;
 impl<'a, M: Memory + ?Sized> BlockCache<'a, M> {
     /// Starts empty.
     pub fn new(memory: &'a M) -> Self {
-        BlockCache { memory, blocks: std::cell::RefCell::default() }
+        BlockCache::for_about(memory, BLOCK_MAX)
+    }
+
+    /// The same where about so many bytes are to be read: few bytes need no large blocks.
+    pub fn for_about(memory: &'a M, bytes: u64) -> Self {
+        let block = bytes.clamp(BLOCK_MIN, BLOCK_MAX).next_power_of_two();
+        BlockCache { memory, block, blocks: std::cell::RefCell::default() }
     }
 
     /// Copies the part of `block` that `buffer` wants; false when not cacheable.
@@ -84,7 +92,7 @@ impl<'a, M: Memory + ?Sized> BlockCache<'a, M> {
             if blocks.len() >= BLOCKS_MAX {
                 return false;
             }
-            let bytes = self.memory.read_vec(Addr(block), BLOCK as usize).ok();
+            let bytes = self.memory.read_vec(Addr(block), self.block as usize).ok();
             blocks.insert(block, bytes.map(Vec::into_boxed_slice));
         }
         let Some(Some(bytes)) = blocks.get(&block) else { return false };
@@ -101,8 +109,8 @@ impl<'a, M: Memory + ?Sized> BlockCache<'a, M> {
 
 impl<M: Memory + ?Sized> Memory for BlockCache<'_, M> {
     fn read(&self, addr: Addr, buffer: &mut [u8]) -> Result<(), MemoryError> {
-        let block = addr.0 & !(BLOCK - 1);
-        let fits = buffer.len() as u64 <= BLOCK - (addr.0 - block);
+        let block = addr.0 & !(self.block - 1);
+        let fits = buffer.len() as u64 <= self.block - (addr.0 - block);
         // What straddles two blocks is read in one go: halves that were cached at
         // different times would not belong together.
         if !(fits && self.copy_from_block(block, addr, buffer)) {

@@ -65,7 +65,7 @@ fn text(url: &str, accept: &str) -> (String, String) {
 fn figures() -> Metrics {
     Metrics::new(Box::new(|families: &mut Families, _: Histograms| {
         let labels = Labels::new([("service", "it's \"ours\"\\\n"), ("pid", "7")]);
-        let subject = Subject { labels, start: Some(Timestamp(1_700_000_000_000)) };
+        let subject = Subject::new(labels, Some(Timestamp(1_700_000_000_000)));
         let mut metrics =
             model::RuntimeMetrics { go_version: Some("go1.26.8".to_owned()), ..Default::default() };
         let bounds = [f64::NEG_INFINITY, 0.0, 1e-6, 5e-6, 1e-5, 2.0, f64::INFINITY].into();
