@@ -7,6 +7,7 @@ mod touched;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::trace::GoId;
 use crate::units::{Addr, Bytes, Timestamp};
 
 pub use touched::{
@@ -143,8 +144,8 @@ pub struct SampledObject {
     pub pid: u32,
     /// The thread that allocated it.
     pub thread: u32,
-    /// Address of the g of the goroutine that did.
-    pub goroutine: Addr,
+    /// The goroutine that did.
+    pub goroutine: GoId,
     /// Where it lies.
     pub address: Addr,
     /// Its size.

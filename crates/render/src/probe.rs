@@ -6,7 +6,7 @@ mod native;
 use std::path::Path;
 use std::time::Duration;
 
-use analyze::samples::{Estimate, SiteSamples};
+use analyze::samples::{Estimate, GoroutineSamples, SiteSamples};
 use model::probe::{OomVictim, ProbeCounts, ProcessChange, ProcessEnd, ProcessEvent};
 use model::{Bytes, Frame, Target};
 use serde_json::{Value, json};
@@ -115,8 +115,34 @@ pub struct NamedSite {
     pub types: Vec<(String, Estimate)>,
 }
 
+/// A goroutine of `probe alloc`.
+#[derive(Clone, Debug)]
+pub struct NamedGoroutine {
+    /// What it allocated.
+    pub samples: GoroutineSamples,
+    /// Where it began, where that is known.
+    pub entry: Option<Frame>,
+}
+
+/// Goroutines that began in one function.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The function; `None` where stacks were cut off or could not be read.
+    pub function: Option<String>,
+    /// How many of them allocated something that was sampled.
+    pub goroutines: u64,
+    /// All that they allocated.
+    pub allocated: Estimate,
+    /// What of it lives.
+    pub live: Estimate,
+}
+
 /// Types of a site that are listed.
 const TYPES_SHOWN: usize = 3;
+/// Functions in which goroutines begin that are listed.
+const ENTRIES_SHOWN: usize = 5;
+/// Goroutines that programs get: a server makes one for each request.
+const GOROUTINES_TOLD: usize = 1000;
 
 /// What `probe alloc` saw.
 #[derive(Clone, Debug)]
@@ -141,6 +167,16 @@ pub struct AllocReport<'a> {
     pub cost_share: f64,
     /// The stacks, those of which most lives first.
     pub sites: Vec<NamedSite>,
+    /// Where goroutines begin, those first that allocated most.
+    pub entries: Vec<Entry>,
+    /// Goroutines, those first that allocated most.
+    pub goroutines: Vec<NamedGoroutine>,
+}
+
+impl AllocReport<'_> {
+    fn per_second(&self, of: &Estimate) -> f64 {
+        of.bytes / self.seconds.max(0.001)
+    }
 }
 
 /// A table for people.
@@ -158,7 +194,7 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
     out += &format!(
         "allocated {}, {}/s, in {} samples; {} of it lives\n",
         with_error(allocated),
-        Bytes((allocated.bytes / report.seconds.max(0.001)) as u64),
+        Bytes(report.per_second(allocated) as u64),
         allocated.samples,
         with_error(live),
     );
@@ -166,16 +202,19 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
         return out + "\nno sample was taken: the program allocated little, or nothing\n";
     }
     let (left, right) = (Align::Left, Align::Right);
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("LIVE", right),
         ("±", right),
         ("ALLOCATED", right),
+        ("PER SECOND", right),
         ("FREED", right),
         ("HALF LIVE", right),
         ("OLDEST", right),
         ("SITE", left),
-        ("TYPES", left),
-    ]);
+    ];
+    let has_types = report.sites.iter().any(|named| !named.types.is_empty());
+    columns.extend(has_types.then_some(("TYPES", left)));
+    let mut table = Table::new(&columns);
     for named in report.sites.iter().take(limit) {
         let site = &named.site;
         let freed = match site.allocated.samples {
@@ -186,6 +225,7 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
             Bytes(site.live.bytes as u64).to_string(),
             Bytes(site.live.bytes_error as u64).to_string(),
             Bytes(site.allocated.bytes as u64).to_string(),
+            Bytes(report.per_second(&site.allocated) as u64).to_string(),
             format!("{freed:.0} %"),
             site.lifetime_seconds.map_or_else(|| "longer".to_owned(), span),
             site.oldest_seconds.map_or_else(|| "-".to_owned(), span),
@@ -198,7 +238,41 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
     if left_out > 0 {
         out += &paint.dim(&format!("and {left_out} more stacks (-n)\n"));
     }
+    out += &format!("\n{}", entries(report));
+    let left_out = report.entries.len().saturating_sub(ENTRIES_SHOWN);
+    if left_out > 0 {
+        out += &paint.dim(&format!("and {left_out} more (--json)\n"));
+    }
     out
+}
+
+/// Where the goroutines begin that allocate, and which of them do most.
+fn entries(report: &AllocReport<'_>) -> String {
+    let (left, right) = (Align::Left, Align::Right);
+    let mut table = Table::new(&[
+        ("PER SECOND", right),
+        ("LIVE", right),
+        ("GOROUTINES", right),
+        ("BEGIN IN", left),
+        ("MOST OF IT", left),
+    ]);
+    for entry in report.entries.iter().take(ENTRIES_SHOWN) {
+        let is_of_it = |goroutine: &&NamedGoroutine| {
+            goroutine.entry.as_ref().map(|entry| &entry.function) == entry.function.as_ref()
+        };
+        let most = report.goroutines.iter().find(is_of_it).map(|goroutine| {
+            let share = goroutine.samples.allocated.bytes / entry.allocated.bytes.max(1.0);
+            format!("goroutine {} {:.0} %", goroutine.samples.id.0, share * 100.0)
+        });
+        table.push(vec![
+            Bytes(report.per_second(&entry.allocated) as u64).to_string(),
+            Bytes(entry.live.bytes as u64).to_string(),
+            entry.goroutines.to_string(),
+            entry.function.clone().unwrap_or_else(|| "unknown".to_owned()),
+            most.unwrap_or_default(),
+        ]);
+    }
+    table.text()
 }
 
 /// What lives of a site by type, as shares of what is known of it.
@@ -238,12 +312,14 @@ fn place_of(function: &str, file: &str, line: u32) -> String {
 
 /// The same for programs, all stacks included.
 pub fn alloc_value(report: &AllocReport<'_>) -> Value {
+    let per_second = |of: &Estimate| json::number(report.per_second(of));
     let of_type =
         |(name, live): &(String, Estimate)| json!({ "type": name, "live": estimate(live) });
     let site = |named: &NamedSite| {
         let optional = |seconds: Option<f64>| seconds.map_or(Value::Null, json::number);
         json!({
             "allocated": estimate(&named.site.allocated),
+            "allocated_bytes_per_second": per_second(&named.site.allocated),
             "live": estimate(&named.site.live),
             "lifetime_median_seconds": optional(named.site.lifetime_seconds),
             "oldest_seconds": optional(named.site.oldest_seconds),
@@ -252,6 +328,25 @@ pub fn alloc_value(report: &AllocReport<'_>) -> Value {
             "types": named.types.iter().map(of_type).collect::<Vec<Value>>(),
         })
     };
+    let goroutine = |of: &NamedGoroutine| {
+        json!({
+            "id": of.samples.id.0,
+            "begins_in": of.entry.as_ref().map(json::frame),
+            "allocated": estimate(&of.samples.allocated),
+            "allocated_bytes_per_second": per_second(&of.samples.allocated),
+            "live": estimate(&of.samples.live),
+        })
+    };
+    let entry = |entry: &Entry| {
+        json!({
+            "begins_in": entry.function,
+            "goroutines": entry.goroutines,
+            "allocated": estimate(&entry.allocated),
+            "allocated_bytes_per_second": per_second(&entry.allocated),
+            "live": estimate(&entry.live),
+        })
+    };
+    let goroutines = report.goroutines.iter().take(GOROUTINES_TOLD);
     json!({
         "target": json::target(report.target),
         "seconds": json::number(report.seconds),
@@ -262,6 +357,8 @@ pub fn alloc_value(report: &AllocReport<'_>) -> Value {
         "cost_share": json::number(report.cost_share),
         "losses": losses(&report.counts),
         "sites": report.sites.iter().map(site).collect::<Vec<Value>>(),
+        "entries": report.entries.iter().map(entry).collect::<Vec<Value>>(),
+        "goroutines": goroutines.map(goroutine).collect::<Vec<Value>>(),
     })
 }
 

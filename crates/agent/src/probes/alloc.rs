@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use analyze::samples::{Estimate, Samples, SiteSamples};
+use analyze::samples::{Estimate, GoroutineSamples, Samples, SiteSamples};
 use capture::bpf::{AllocProbe, ProbeCost};
 use capture::find::exe_path;
 use capture::{CaptureError, ProcessTarget, monotonic_nanos};
@@ -18,6 +18,8 @@ use super::{COST_AFTER, End};
 pub struct Allocations {
     /// The stacks, those of which most lives first.
     pub sites: Vec<SiteSamples>,
+    /// The goroutines, those first that allocated most.
+    pub goroutines: Vec<GoroutineSamples>,
     /// All that was allocated.
     pub allocated: Estimate,
     /// What of it lives.
@@ -52,6 +54,7 @@ impl AllocationsSoFar<'_> {
         let (allocated, live) = self.samples.total();
         Allocations {
             sites: self.samples.sites(now),
+            goroutines: self.samples.goroutines(),
             allocated,
             live,
             missed_deaths: self.samples.missed_deaths(),

@@ -4,19 +4,25 @@
 //! The runtime samples an object of `size` bytes with probability `1 - exp(-size / rate)`; each
 //! sample stands for the inverse of it, and carries the error that this brings.
 
+mod goroutines;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use model::Addr;
 use model::probe::{HeapSample, MonotonicNanos, SampledObject};
+use model::trace::GoId;
 
-/// What is known of the sampled objects of a process. It holds one entry for each stack and for
-/// each sample that lives.
+use goroutines::Goroutines;
+
+/// What is known of the sampled objects of a process. It holds one entry for each stack, for each
+/// sample that lives and for each goroutine, of which those are forgotten that allocated least.
 #[derive(Debug)]
 pub struct Samples {
     rate: i64,
     sites: Vec<Site>,
     by_stack: HashMap<Vec<Addr>, usize>,
     live: HashMap<Addr, Live>,
+    goroutines: Goroutines,
     /// Deaths that were not told: the address was given out again.
     missed: u64,
 }
@@ -27,6 +33,8 @@ struct Site {
     sizes: BTreeMap<u64, Deaths>,
     /// Weight of the dead by how long they lived; see [`bucket`].
     lifetimes: BTreeMap<u16, f64>,
+    /// Goroutines of which the first sample is of this stack.
+    goroutines: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +46,7 @@ struct Deaths {
 #[derive(Clone, Copy, Debug)]
 struct Live {
     site: usize,
+    goroutine: GoId,
     size: u64,
     born: MonotonicNanos,
 }
@@ -71,7 +80,26 @@ impl Estimate {
         self.bytes_error = variance.sqrt();
     }
 
-    pub(crate) fn join(&mut self, other: &Estimate) {
+    /// One sample.
+    fn one(size: u64, rate: i64) -> Estimate {
+        let mut estimate = Estimate::default();
+        estimate.add(1, size, rate);
+        estimate
+    }
+
+    /// What is left without `part`, which is some of the samples.
+    fn without(&self, part: &Estimate) -> Estimate {
+        let variance = self.bytes_error.powi(2) - part.bytes_error.powi(2);
+        Estimate {
+            samples: self.samples - part.samples,
+            objects: (self.objects - part.objects).max(0.0),
+            bytes: (self.bytes - part.bytes).max(0.0),
+            bytes_error: variance.max(0.0).sqrt(),
+        }
+    }
+
+    /// Takes in other samples.
+    pub fn join(&mut self, other: &Estimate) {
         self.samples += other.samples;
         self.objects += other.objects;
         self.bytes += other.bytes;
@@ -100,6 +128,22 @@ pub struct SiteSamples {
     pub lifetime_seconds: Option<f64>,
     /// Age of the oldest that lives.
     pub oldest_seconds: Option<f64>,
+    /// Goroutines of which the first sample is of this stack; one that allocates little may count
+    /// more than once where there are tens of thousands.
+    pub goroutines: u64,
+}
+
+/// A goroutine and what it allocated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GoroutineSamples {
+    /// Which one.
+    pub id: GoId,
+    /// Return addresses of its first sample, innermost first.
+    pub stack: Vec<Addr>,
+    /// All that it allocated.
+    pub allocated: Estimate,
+    /// What of it lives.
+    pub live: Estimate,
 }
 
 impl Samples {
@@ -110,6 +154,7 @@ impl Samples {
             sites: Vec::new(),
             by_stack: HashMap::new(),
             live: HashMap::new(),
+            goroutines: Goroutines::default(),
             missed: 0,
         }
     }
@@ -152,11 +197,13 @@ impl Samples {
                 self.sites.len() - 1
             }
         };
-        let size = object.size.0;
+        let (size, goroutine) = (object.size.0, object.goroutine);
+        let is_new = self.goroutines.born(goroutine, site, &Estimate::one(size, self.rate));
         if let Some(site) = self.sites.get_mut(site) {
             site.sizes.entry(size).or_default().born += 1;
+            site.goroutines += u64::from(is_new);
         }
-        let live = Live { site, size, born: object.time };
+        let live = Live { site, goroutine, size, born: object.time };
         if let Some(before) = self.live.insert(object.address, live) {
             self.missed += 1;
             self.died(before, None);
@@ -165,6 +212,7 @@ impl Samples {
 
     fn died(&mut self, object: Live, lived_seconds: Option<f64>) {
         let weight = weight(object.size as f64, self.rate);
+        self.goroutines.died(object.goroutine, &Estimate::one(object.size, self.rate));
         let Some(site) = self.sites.get_mut(object.site) else { return };
         site.sizes.entry(object.size).or_default().dead += 1;
         if let Some(seconds) = lived_seconds {
@@ -198,12 +246,34 @@ impl Samples {
                 live,
                 lifetime_seconds: median_lifetime(&site.lifetimes, ages),
                 oldest_seconds: ages.iter().map(|age| age.0).max_by(f64::total_cmp),
+                goroutines: site.goroutines,
             });
         }
         found.sort_by(|a, b| {
             let by_size = b.live.bytes.total_cmp(&a.live.bytes);
             let by_all = b.allocated.bytes.total_cmp(&a.allocated.bytes);
             by_size.then(by_all).then_with(|| a.stack.cmp(&b.stack))
+        });
+        found
+    }
+
+    /// The goroutines, those first that allocated most.
+    pub fn goroutines(&self) -> Vec<GoroutineSamples> {
+        let mut stacks: Vec<&[Addr]> = vec![&[]; self.sites.len()];
+        for (stack, &site) in &self.by_stack {
+            if let Some(place) = stacks.get_mut(site) {
+                *place = stack;
+            }
+        }
+        let known = self.goroutines.iter().map(|(id, account)| GoroutineSamples {
+            id,
+            stack: stacks.get(account.site).copied().unwrap_or_default().to_vec(),
+            allocated: account.allocated,
+            live: account.allocated.without(&account.dead),
+        });
+        let mut found: Vec<GoroutineSamples> = known.collect();
+        found.sort_by(|a, b| {
+            b.allocated.bytes.total_cmp(&a.allocated.bytes).then_with(|| a.id.cmp(&b.id))
         });
         found
     }
@@ -284,6 +354,7 @@ mod tests {
     use std::collections::HashSet;
 
     use model::probe::{HeapSample, MonotonicNanos, SampledObject};
+    use model::trace::GoId;
     use model::{Addr, Bytes};
 
     use super::Samples;
@@ -295,7 +366,7 @@ mod tests {
             time: MonotonicNanos(at),
             pid: 1,
             thread: 1,
-            goroutine: Addr(0),
+            goroutine: GoId(site.cast_signed()),
             address: Addr(address),
             size: Bytes(size),
             stack: vec![Addr(site), Addr(1)],
@@ -351,6 +422,11 @@ mod tests {
         assert_eq!(site.oldest_seconds, Some(3.0));
         let (allocated, live) = samples.total();
         assert_eq!((allocated, live), (site.allocated, site.live));
+        // All of one goroutine.
+        let goroutine = samples.goroutines().remove(0);
+        assert_eq!((goroutine.id, &goroutine.stack, site.goroutines), (GoId(7), &site.stack, 1));
+        assert!((goroutine.live.bytes / live.bytes - 1.0).abs() < 1e-9, "{goroutine:?}");
+        assert!((goroutine.live.bytes_error / live.bytes_error - 1.0).abs() < 1e-9);
     }
 
     #[test]

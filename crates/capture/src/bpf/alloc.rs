@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aya::include_bytes_aligned;
 use model::probe::{HeapSample, MonotonicNanos, ProbeCounts, SampledObject};
+use model::trace::GoId;
 use model::{Addr, Bytes};
 
 use super::multi::{Link, Place, Program, Sees};
@@ -26,6 +27,9 @@ const RING_BYTES: u32 = 4 << 20;
 
 /// Objects that live, of all processes; as in alloc.bpf.c.
 const LIVE_MAX: usize = 1 << 18;
+
+/// A stack of so many calls may have had more of them.
+pub const STACK_MAX: usize = record::FRAMES_MAX - 1;
 
 static OBJECT: &[u8] = include_bytes_aligned!("programs/alloc.bpf.o");
 
@@ -115,6 +119,8 @@ impl AllocProbe {
             };
             *offset = point.file_offset;
         }
+        // Where the table is full, the samples are of no goroutine.
+        let _ = self.object.table("goids").insert(pid, target.binary().goid_offset(), 0);
         let attached = match self.links(&file, offsets, pid) {
             Ok(links) => Attached::Links(links),
             Err(_) => Attached::Events(self.events(&file, offsets, pid)?),
@@ -144,6 +150,7 @@ impl AllocProbe {
         if let Some(Attached::Events(events)) = self.attached.remove(&pid) {
             events.into_iter().for_each(|event| self.object.detach(event));
         }
+        let _ = self.object.table::<u32, u32>("goids").remove(&pid);
         let gone = self.places(pid);
         let mut live = self.object.table::<LivePlace, Birth>("live");
         for place in gone {
@@ -185,6 +192,11 @@ impl AllocProbe {
     }
 }
 
+/// The runtime numbers them from 1.
+fn goroutine(number: u64) -> GoId {
+    if number == 0 { GoId::NONE } else { GoId(number.cast_signed()) }
+}
+
 fn sample(bytes: &[u8]) -> Option<HeapSample> {
     match record::kind(bytes) {
         record::KIND_ALLOC => {
@@ -194,7 +206,7 @@ fn sample(bytes: &[u8]) -> Option<HeapSample> {
                 time: MonotonicNanos(record.nanos),
                 pid: record.tgid,
                 thread: record.tid,
-                goroutine: Addr(record.goroutine),
+                goroutine: goroutine(record.goroutine),
                 address: Addr(record.address),
                 size: Bytes(record.bytes),
                 stack: record::return_addresses(&record.stack[..frames], record.caller),

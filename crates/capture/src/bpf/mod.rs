@@ -24,7 +24,7 @@ mod support;
 mod tests;
 mod unwinding;
 
-pub use alloc::AllocProbe;
+pub use alloc::{AllocProbe, STACK_MAX};
 pub use exec::ExecProbe;
 pub use faults::FaultProbe;
 pub use mmap::{Mapped, MmapProbe, mapped};

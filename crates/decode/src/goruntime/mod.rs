@@ -115,6 +115,11 @@ const WRITABLE_SECTIONS: [&str; 4] = [".data", ".noptrdata", ".bss", ".noptrbss"
 const SECTION_MAX: u64 = 1 << 30;
 
 impl Binary {
+    /// Where in its g the runtime has the number of a goroutine.
+    pub fn goid_offset(&self) -> u32 {
+        layout::Layout::of(self.version).goid as u32
+    }
+
     /// Reads an executable.
     ///
     /// # Errors

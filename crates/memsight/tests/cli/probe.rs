@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::{Process, memsight};
+use crate::toolchains::toolchains;
 use crate::trace::{run, scratch};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_memsight");
@@ -122,6 +123,87 @@ fn processes_are_lines_of_json() {
     assert_eq!(executed["parent"], std::process::id());
     assert_eq!((&exited["pid"], &exited["exit_code"]), (&executed["pid"], &Value::from(5)));
     assert!(exited["peak_rss_bytes"].as_u64() > Some(100_000), "{exited}");
+}
+
+/// A program of which goroutines say who they are and how much they allocate.
+fn workers(go: &Path, name: &str) -> PathBuf {
+    let (source, program) =
+        (scratch(&format!("workers-{name}.go")), scratch(&format!("workers-{name}")));
+    let text = "package main
+import (\"bytes\"; \"fmt\"; \"os\"; \"runtime\"; \"runtime/pprof\"; \"sync\"; \"time\")
+var sink []byte
+func work(pieces int) {
+    stack := make([]byte, 100)
+    id := bytes.Fields(stack[:runtime.Stack(stack, false)])[1]
+    fmt.Printf(\"%s %d\\n\", id, pieces)
+    for { for i := 0; i < pieces; i++ { sink = make([]byte, 16<<10) }; time.Sleep(time.Millisecond) }
+}
+func brief(done *sync.WaitGroup) { defer done.Done(); for i := 0; i < 40; i++ { sink = make([]byte, 16<<10) } }
+func main() {
+    if len(os.Args) > 1 { pprof.Lookup(\"heap\").WriteTo(os.Stdout, 0) }
+    for i := 1; i <= 3; i++ { go work(20 * i); time.Sleep(10 * time.Millisecond) }
+    var done sync.WaitGroup
+    for { done.Add(1); go brief(&done); done.Wait(); time.Sleep(2 * time.Millisecond) }
+}
+";
+    std::fs::write(&source, text).unwrap();
+    run(Command::new(go).args(["build", "-o"]).arg(&program).arg(&source));
+    program
+}
+
+#[test]
+fn who_allocates_is_told_by_goroutine() {
+    if !permitted() {
+        return;
+    }
+    for (name, go) in toolchains() {
+        let mut command = Command::new(workers(&go, &name));
+        let mut subject = Process(command.stdout(Stdio::piped()).spawn().unwrap());
+        let lines = BufReader::new(subject.0.stdout.take().unwrap()).lines();
+        let told = lines.take(3).map(|line| {
+            let line = line.unwrap();
+            let (id, pieces) = line.split_once(' ').unwrap();
+            (id.parse::<i64>().unwrap(), pieces.parse::<f64>().unwrap())
+        });
+        let told: Vec<(i64, f64)> = told.collect();
+        let probe = attach(subject.0.id(), &["--for", "3s"]);
+        let found = report(&probe.wait_with_output().unwrap());
+        let list = |key: &str| found[key].as_array().unwrap().clone();
+        let bytes = |of: &Value| of["allocated"]["bytes"].as_f64().unwrap();
+        // Go 1.21 has names of closures for what it makes of `go f(x)`.
+        let [work, brief] = match name.starts_with("1.21.") {
+            true => ["main.main.func1", "main.main.func2"],
+            false => ["main.work", "main.brief"],
+        };
+        let of_function = |of: &Value, name: &str| of["begins_in"]["function"] == name;
+        let all = list("goroutines");
+        // Each sleeps as long, so that who does twice as much allocates about twice as much: those
+        // that take longer for it come round a little less often.
+        let rates = told.iter().map(|(id, pieces)| {
+            let of = all.iter().find(|of| of["id"] == *id);
+            let of = of.unwrap_or_else(|| panic!("{name}: {id} of {told:?}: {all:#?}"));
+            assert!(of_function(of, work), "{name}: {of:#}");
+            bytes(of) / pieces
+        });
+        let rates: Vec<f64> = rates.collect();
+        assert!(
+            rates.iter().all(|rate| rate / rates[0] > 0.6 && rate / rates[0] < 1.6),
+            "{rates:?}"
+        );
+        let entries = list("entries");
+        let entry = |function: &str| {
+            let found = entries.iter().find(|entry| entry["begins_in"] == function);
+            found.unwrap_or_else(|| panic!("{name}: {function}: {entries:#?}"))
+        };
+        assert_eq!(entry(work)["goroutines"], 3, "{name}");
+        let several = all.iter().filter(|of| of_function(of, brief)).count() as u64;
+        assert!(several > 50 && entry(brief)["goroutines"].as_u64() >= Some(several), "{name}");
+        // Each sample is of one goroutine.
+        let sum: f64 = entries.iter().map(bytes).sum();
+        assert!((sum / bytes(&found) - 1.0).abs() < 1e-9, "{name}: {found:#}");
+        let of_three: f64 = all.iter().filter(|of| of_function(of, work)).map(bytes).sum();
+        assert!((of_three / bytes(entry(work)) - 1.0).abs() < 1e-9, "{name}");
+    }
 }
 
 #[test]

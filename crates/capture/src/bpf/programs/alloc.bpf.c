@@ -25,6 +25,14 @@ struct {
 	struct birth *value;
 } live SEC(".maps");
 
+// Where the number of a goroutine lies in its g, by process.
+struct {
+	MAP_TYPE(MAP_HASH);
+	MAP_ENTRIES(1024);
+	u32 *key;
+	u32 *value;
+} goids SEC(".maps");
+
 SCRATCH(allocs, alloc_record);
 
 // func profilealloc(mp *m, x unsafe.Pointer, size uintptr)
@@ -42,7 +50,10 @@ int go_alloc(struct pt_regs *ctx)
 	record->nanos = monotonic_nanos();
 	record->address = ctx->bx;
 	record->bytes = ctx->cx;
-	record->goroutine = ctx->r14;
+	record->goroutine = 0;
+	u32 *goid = map_lookup(&goids, &record->tgid);
+	if (goid)
+		read_user(&record->goroutine, 8, (void *)(ctx->r14 + *goid));
 	record->caller = 0;
 	read_user(&record->caller, 8, (void *)ctx->sp);
 	struct place place = { record->address, record->tgid };

@@ -74,7 +74,7 @@ struct alloc_record {
 	u64 nanos;
 	u64 address;
 	u64 bytes;
-	u64 goroutine;      // address of its g
+	u64 goroutine;      // its number, or 0
 	u32 tid;
 	u32 frames;
 	u64 caller;         // the return address on top of the stack

@@ -1,18 +1,19 @@
 //! `memsight probe alloc`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use agent::probes::{self, Allocations};
 use analyze::code;
-use analyze::samples::{Estimate, Samples, SiteSamples};
+use analyze::samples::{Estimate, GoroutineSamples, Samples, SiteSamples};
 use capture::ProcessTarget;
+use capture::bpf::STACK_MAX;
 use capture::find::one_by_name;
 use model::probe::MonotonicNanos;
-use model::{Addr, Bytes, HeapGraph, Profile};
+use model::{Addr, Bytes, Frame, HeapGraph, Profile};
 use render::paint::Paint;
-use render::probe::{AllocReport, NamedSite};
+use render::probe::{AllocReport, Entry, NamedGoroutine, NamedSite};
 
 use super::{Until, frames, process_of, say_end, warn_of_losses, write_profile};
 use crate::args::probe::AllocArgs;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &AllocArgs, paint: Paint) -> Result<ExitCode, Failure> {
     let (found, types) = follow(&target, args, &until)?;
     say_end(pid, found.end);
     let profile = found.profile(&target)?;
+    let sites = named(&profile, &found.sites, types, &target.binary().info.module);
     let report = AllocReport {
         target: target.target(),
         go_version: &target.binary().info.version,
@@ -38,7 +40,9 @@ pub(crate) fn run(args: &AllocArgs, paint: Paint) -> Result<ExitCode, Failure> {
         missed_deaths: found.missed_deaths,
         counts: found.counts,
         cost_share: found.cost.share(found.took),
-        sites: named(&profile, &found.sites, types, &target.binary().info.module),
+        entries: entries(&sites),
+        goroutines: goroutines(found.goroutines, &sites),
+        sites,
     };
     if let Some(path) = &args.output {
         write_profile(path, &profile)?;
@@ -139,4 +143,45 @@ fn named(
         named.push(NamedSite { site: site.clone(), stack, responsible, types });
     }
     named
+}
+
+/// Where the goroutines began that have this stack; `None` where it is cut off or could not be read.
+/// Not the wrapper that the compiler makes of `go f(x)`.
+fn entry(named: &NamedSite) -> Option<&Frame> {
+    let is_wrapper = |frame: &&Frame| {
+        let name = frame.function.rsplit('.').next().unwrap_or_default();
+        name.strip_prefix("gowrap").is_some_and(|rest| rest.bytes().all(|it| it.is_ascii_digit()))
+    };
+    let is_whole = named.site.stack.len() < STACK_MAX;
+    named.stack.iter().rev().find(|frame| !is_wrapper(frame)).filter(|_| is_whole)
+}
+
+/// Sites by where their goroutines began.
+fn entries(sites: &[NamedSite]) -> Vec<Entry> {
+    let mut by_function: BTreeMap<Option<&str>, Entry> = BTreeMap::new();
+    for named in sites {
+        let (site, function) = (&named.site, entry(named).map(|frame| frame.function.as_str()));
+        let entry = by_function.entry(function).or_insert_with(|| Entry {
+            function: function.map(str::to_owned),
+            goroutines: 0,
+            allocated: Estimate::default(),
+            live: Estimate::default(),
+        });
+        entry.goroutines += site.goroutines;
+        entry.allocated.join(&site.allocated);
+        entry.live.join(&site.live);
+    }
+    let mut entries: Vec<Entry> = by_function.into_values().collect();
+    entries.sort_by(|a, b| b.allocated.bytes.total_cmp(&a.allocated.bytes));
+    entries
+}
+
+fn goroutines(found: Vec<GoroutineSamples>, sites: &[NamedSite]) -> Vec<NamedGoroutine> {
+    let by_stack: HashMap<&[Addr], &NamedSite> =
+        sites.iter().map(|named| (named.site.stack.as_slice(), named)).collect();
+    let named = |samples: GoroutineSamples| {
+        let site = by_stack.get(samples.stack.as_slice());
+        NamedGoroutine { entry: site.and_then(|site| entry(site)).cloned(), samples }
+    };
+    found.into_iter().map(named).collect()
 }
