@@ -29,6 +29,7 @@ pub mod rules;
 mod runner;
 pub mod safety;
 pub mod scrape;
+mod seeds;
 pub mod sink;
 mod standing;
 mod watch;

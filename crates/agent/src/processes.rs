@@ -21,6 +21,7 @@ use crate::config::ProbeUse;
 use crate::events::{Event, Publish};
 use crate::failures::Part;
 use crate::registry::Registry;
+use crate::seeds::Seeds;
 use crate::standing::Standing;
 use crate::watch::Settings;
 
@@ -69,6 +70,7 @@ pub(crate) struct Telling {
     pub(crate) settings: Arc<Settings>,
     pub(crate) publish: Publish,
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) seeds: Seeds,
 }
 
 struct Open {
@@ -157,7 +159,7 @@ fn pid_of(life: &Life) -> u32 {
 
 impl Telling {
     /// Listens until told to stop.
-    pub(crate) fn run(&self) {
+    pub(crate) fn run(&mut self) {
         let mut standing = Standing::default();
         while !self.stop.load(Ordering::Relaxed) {
             let told = |why: &str, is_fault: bool| {
@@ -189,11 +191,12 @@ impl Telling {
         Ok(Open { probe, synced: now, checked: now, dropped: 0 })
     }
 
-    fn step(&self, open: &mut Open) {
+    fn step(&mut self, open: &mut Open) {
         let mut events = Vec::new();
         open.probe.read(Duration::ZERO, |event| events.push(event));
         let rest = Duration::from_secs_f64(events.len() as f64 / EVENTS_PER_SECOND);
         let dropped = open.probe.counts().dropped;
+        self.seeds.see(&events);
         self.processes.take(events, dropped);
         if open.synced.elapsed() >= SYNC {
             open.synced = Instant::now();

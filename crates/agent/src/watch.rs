@@ -21,6 +21,7 @@ use crate::pool::Pool;
 use crate::processes::{Processes, Telling};
 use crate::registry::{OnKernel, Registry};
 use crate::runner::Runner;
+use crate::seeds::{self, Seeds};
 use crate::watcher::Watcher;
 
 /// What to watch and how often.
@@ -62,7 +63,7 @@ impl Settings {
     }
 
     /// How often they changed, and what they are.
-    fn now(&self) -> (u64, Arc<Config>) {
+    pub(crate) fn now(&self) -> (u64, Arc<Config>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -93,6 +94,8 @@ pub struct Watch {
     kernel: Option<(Vec<u8>, OnKernel)>,
     rules: Option<Arc<Runner>>,
     processes: Arc<Processes>,
+    /// Discovery is not to wait for its turn.
+    wake: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -107,7 +110,8 @@ impl Watch {
         let (captures, registry) = (Arc::new(captures), Arc::default());
         let (ready, kernel, rules) = (Arc::default(), None, None);
         let (settings, processes) = (Arc::new(Settings::new(config)), Arc::default());
-        Watch { captures, registry, settings, publish, stop, ready, kernel, rules, processes }
+        let wake = Arc::default();
+        Watch { captures, registry, settings, publish, stop, ready, kernel, rules, processes, wake }
     }
 
     /// Has `handler` called with what the kernel tells of the targets' cgroups, and of the
@@ -163,7 +167,8 @@ impl Watch {
         let (mut discovered, mut swept, mut trimmed) =
             (None::<Instant>, Instant::now(), Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
-            if discovered.is_none_or(|at| at.elapsed() >= DISCOVERY) {
+            let is_due = discovered.is_none_or(|at| at.elapsed() >= DISCOVERY);
+            if self.wake.swap(false, Ordering::Relaxed) || is_due {
                 discovered = Some(Instant::now());
                 let now = self.settings.now();
                 if now.0 != version {
@@ -215,12 +220,13 @@ impl Watch {
 
     /// Starts the thread that keeps lives of processes.
     fn start_processes(&self) -> Option<JoinHandle<()>> {
-        let telling = Telling {
+        let mut telling = Telling {
             processes: Arc::clone(&self.processes),
             registry: Arc::clone(&self.registry),
             settings: Arc::clone(&self.settings),
             publish: Arc::clone(&self.publish),
             stop: Arc::clone(&self.stop),
+            seeds: Seeds::new(Arc::clone(&self.settings), Arc::clone(&self.wake)),
         };
         self.spawn("exec probe", move || telling.run())
     }
@@ -294,14 +300,8 @@ impl Watch {
 
     /// The patterns of all names; one that is none is told once.
     fn patterns(&self, config: &Config) -> Vec<Regex> {
-        let pattern = |spec: &TargetSpec| match spec {
-            TargetSpec::Name(pattern) => {
-                let pattern = capture::find::name_pattern(pattern);
-                pattern.inspect_err(|error| self.warn(Part::Watch, &error.to_string())).ok()
-            }
-            _ => None,
-        };
-        config.targets.iter().filter_map(pattern).collect()
+        let told = |error: &_| self.warn(Part::Watch, &format!("{error}"));
+        seeds::names(config).filter_map(|name| name.inspect_err(told).ok()).collect()
     }
 
     /// `None` when there can be no more threads: the next discovery tries again.

@@ -96,6 +96,40 @@ fn a_process_id_that_is_used_again_is_another_target() {
     agent.end();
 }
 
+/// Discovery has its turn every three seconds: of these most would never be seen.
+#[test]
+fn named_programs_that_live_for_a_second_are_targets() {
+    let dir = tempfile::tempdir().unwrap();
+    let exe = dir.path().join("brief");
+    fs::rename(build(dir.path()), &exe).unwrap();
+    let text = "targets: {watch: ['name:/brief$']}\ndefault_rules: false\n";
+    let mut agent = Agent::start(&configured(dir.path(), text), &[]);
+    let seen = wait_for("the probe", || {
+        let processes = agent.json("/api/v1/processes/timeline");
+        let is_tried = processes["since_ms"].is_i64() || processes["off"].is_string();
+        is_tried.then_some(processes)
+    });
+    if !seen["since_ms"].is_i64() {
+        println!("skipped: {}", seen["off"]);
+        return;
+    }
+    let mut begun = Vec::new();
+    for _ in 0..6 {
+        let process = waiting(&exe);
+        begun.push(process.0.id());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    for pid in begun {
+        wait_for(&format!("{pid} to be seen"), || (names(&agent, pid) == ["brief"]).then_some(()));
+    }
+    let targets = agent.json("/api/v1/targets");
+    for target in targets.as_array().unwrap() {
+        assert!(target["latest"]["rss_bytes"].is_u64(), "{target}");
+    }
+    assert_eq!(agent.logged("\"event\":\"warning\""), [""; 0]);
+    agent.end();
+}
+
 #[test]
 fn a_cgroup_that_goes_and_comes_back_is_watched_again() {
     let Some(cgroup) = Cgroup::new("again") else {
