@@ -88,13 +88,13 @@ mod tests {
     #[test]
     fn however_many_there_are_few_are_kept() {
         let mut all = Goroutines { known_max: 100, ..Goroutines::default() };
-        for id in 0..10_000 {
+        for id in 10..10_000 {
             assert!(all.born(GoId(id), 0, &sample(8.0)));
             // One of them lasts, and allocates more.
             all.born(GoId(3), 0, &sample(100.0));
             assert!(all.iter().count() <= 100);
         }
         let lasting = all.iter().find(|(id, _)| *id == GoId(3)).unwrap().1;
-        assert!(lasting.allocated.bytes > 999_900.0, "{lasting:?}");
+        assert!(lasting.allocated.bytes > 998_900.0, "{lasting:?}");
     }
 }
