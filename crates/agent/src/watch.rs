@@ -49,6 +49,8 @@ pub struct Config {
 }
 
 const DISCOVERY: Duration = Duration::from_secs(3);
+/// However many programs begin that are named.
+const DISCOVERY_AGAIN: Duration = Duration::from_millis(300);
 const SWEEP: Duration = Duration::from_secs(60);
 const TRIM: Duration = Duration::from_secs(9);
 const TICK: Duration = Duration::from_millis(200);
@@ -167,8 +169,12 @@ impl Watch {
         let (mut discovered, mut swept, mut trimmed) =
             (None::<Instant>, Instant::now(), Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
-            let is_due = discovered.is_none_or(|at| at.elapsed() >= DISCOVERY);
-            if self.wake.swap(false, Ordering::Relaxed) || is_due {
+            let wait = match self.wake.load(Ordering::Relaxed) {
+                true => DISCOVERY_AGAIN,
+                false => DISCOVERY,
+            };
+            if discovered.is_none_or(|at| at.elapsed() >= wait) {
+                self.wake.store(false, Ordering::Relaxed);
                 discovered = Some(Instant::now());
                 let now = self.settings.now();
                 if now.0 != version {
