@@ -139,6 +139,24 @@ pub struct Finding {
     pub next: String,
 }
 
+impl Finding {
+    /// About nothing that grows or is named; whoever knows more adds it.
+    pub fn new(kind: FindingKind, confidence: f64, summary: String, next: &str) -> Finding {
+        Finding {
+            kind,
+            confidence: Confidence(confidence),
+            summary,
+            rate: None,
+            time_to_limit_seconds: None,
+            sites: Vec::new(),
+            retainers: Vec::new(),
+            evidence: Vec::new(),
+            captures: Vec::new(),
+            next: next.to_owned(),
+        }
+    }
+}
+
 /// The answer of a diagnosis: findings, most important first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnosis {

@@ -16,8 +16,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Confidence, Finding, FindingKind, Observation, PressureLine, Target, TargetId, TargetSpec,
-    Timestamp,
+    Finding, FindingKind, Observation, PressureLine, Target, TargetId, TargetSpec, Timestamp,
 };
 use serde::Deserialize;
 
@@ -205,7 +204,9 @@ impl<'a> Case<'a> {
         let mut findings = Vec::new();
         for (found, at) in config.findings.iter().zip(finding_times) {
             match FindingKind::parse(&found.kind.value) {
-                Some(kind) => findings.push((at, finding(kind, found.confidence))),
+                Some(kind) => {
+                    findings.push((at, Finding::new(kind, found.confidence, String::new(), "")));
+                }
                 None => faults.push(Fault::at(&found.kind, "there is no such finding")),
             }
         }
@@ -375,21 +376,6 @@ fn event_of(config: &EventConfig) -> Result<Event, String> {
         ("signal", None) => Ok(Event::Signal),
         ("call", Some(rule)) => Ok(Event::Call(rule.clone())),
         _ => Err("an event is oom-kill, limit-hit, signal, or call with a rule".to_owned()),
-    }
-}
-
-fn finding(kind: FindingKind, confidence: f64) -> Finding {
-    Finding {
-        kind,
-        confidence: Confidence(confidence),
-        summary: String::new(),
-        rate: None,
-        time_to_limit_seconds: None,
-        sites: Vec::new(),
-        retainers: Vec::new(),
-        captures: Vec::new(),
-        evidence: Vec::new(),
-        next: String::new(),
     }
 }
 

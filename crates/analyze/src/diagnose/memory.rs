@@ -1,7 +1,7 @@
 //! Memory outside the live heap: native growth, unreturned and fragmented memory,
 //! GC churn, growing stacks, page cache.
 
-use model::{Confidence, Finding, FindingKind, Interval};
+use model::{Finding, FindingKind, Interval};
 
 use super::{Context, native, words};
 use crate::forecast::time_to_limit;
@@ -25,21 +25,6 @@ pub(super) fn check(context: &Context<'_>, found: &[Finding]) -> Vec<Finding> {
     findings.extend(churn(context));
     findings.extend(page_cache(context));
     findings
-}
-
-fn finding(kind: FindingKind, confidence: f64, summary: String, next: &str) -> Finding {
-    Finding {
-        kind,
-        confidence: Confidence(confidence),
-        summary,
-        rate: None,
-        time_to_limit_seconds: None,
-        sites: Vec::new(),
-        retainers: Vec::new(),
-        captures: Vec::new(),
-        evidence: Vec::new(),
-        next: next.to_owned(),
-    }
 }
 
 /// Resident memory that the Go runtime does not know of grows steadily.
@@ -76,7 +61,7 @@ fn native_growth(context: &Context<'_>) -> Option<Finding> {
     if let (Some(limit), Some(time)) = (&context.limit, time) {
         summary += &format!("; {} is reached in {}", limit.name, words::time(time));
     }
-    let mut found = finding(FindingKind::NativeGrowth, confidence, summary, &told.next);
+    let mut found = Finding::new(FindingKind::NativeGrowth, confidence, summary, &told.next);
     found.rate = Some(rate);
     found.time_to_limit_seconds = time;
     (found.sites, found.captures, found.evidence) = (told.sites, told.captures, told.evidence);
@@ -103,7 +88,7 @@ fn stack_growth(context: &Context<'_>) -> Option<Finding> {
     }
     let summary =
         format!("goroutine stacks grow by {}, {} now", words::rate(slope), words::bytes(now));
-    let mut found = finding(
+    let mut found = Finding::new(
         FindingKind::StackGrowth,
         0.6,
         summary,
@@ -131,7 +116,7 @@ fn unreturned(context: &Context<'_>) -> Option<Finding> {
     );
     let next = "the scavenger returns it over minutes; set GOMEMLIMIT if it must be sooner";
     let confidence = confidence(counted);
-    let mut found = finding(FindingKind::UnreturnedMemory, confidence, summary, next);
+    let mut found = Finding::new(FindingKind::UnreturnedMemory, confidence, summary, next);
     found.evidence.extend(context.accounts.map(|accounts| accounts.idle()));
     Some(found)
 }
@@ -151,7 +136,7 @@ fn fragmentation(context: &Context<'_>) -> Option<Finding> {
     );
     let next =
         "long-lived objects among short-lived ones pin spans; pool or group them by lifetime";
-    let mut found = finding(FindingKind::Fragmentation, confidence(counted), summary, next);
+    let mut found = Finding::new(FindingKind::Fragmentation, confidence(counted), summary, next);
     found.evidence.extend(context.accounts.iter().flat_map(|accounts| accounts.fragments()));
     Some(found)
 }
@@ -173,7 +158,7 @@ fn churn(context: &Context<'_>) -> Option<Finding> {
             collecting.share * 100.0,
             collecting.per_second
         );
-        let mut found = finding(FindingKind::GcChurn, 0.8, summary, next);
+        let mut found = Finding::new(FindingKind::GcChurn, 0.8, summary, next);
         let assists = collecting.assists * 100.0;
         found.evidence.push(format!("goroutines that allocate do {assists:.0} % of its work"));
         let pause = collecting.pause_p99.map(|pause| pause * 1e3);
@@ -190,7 +175,7 @@ fn churn(context: &Context<'_>) -> Option<Finding> {
         "garbage collection takes {:.0} % of the CPU at {per_second:.1} cycles a second",
         fraction * 100.0
     );
-    Some(finding(FindingKind::GcChurn, 0.6, summary, next))
+    Some(Finding::new(FindingKind::GcChurn, 0.6, summary, next))
 }
 
 /// The cgroup's page cache grows while anonymous memory does not.
@@ -206,5 +191,10 @@ fn page_cache(context: &Context<'_>) -> Option<Finding> {
         "the cgroup's usage grows by page cache ({}), which the kernel takes back when needed",
         words::rate(cache.trend.slope)
     );
-    Some(finding(FindingKind::PageCache, 0.6, summary, "nothing: alert on the working set instead"))
+    Some(Finding::new(
+        FindingKind::PageCache,
+        0.6,
+        summary,
+        "nothing: alert on the working set instead",
+    ))
 }

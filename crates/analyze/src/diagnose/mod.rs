@@ -12,8 +12,8 @@ mod routines;
 mod words;
 
 use model::{
-    Confidence, Diagnosis, Finding, FindingKind, GoroutineSnapshot, Observation, Profile, Rss,
-    RuntimeMetrics, Target, Timestamp,
+    Diagnosis, Finding, FindingKind, GoroutineSnapshot, Observation, Profile, Rss, RuntimeMetrics,
+    Target, Timestamp,
 };
 
 use crate::forecast::{Limit, nearest_limit};
@@ -152,16 +152,8 @@ fn latest_time(evidence: &Evidence<'_>) -> Timestamp {
 /// grows, else not enough evidence.
 fn undecided(context: &Context<'_>, suspects: &[Finding]) -> Finding {
     let blank = |kind, confidence, summary, evidence, next: &str| Finding {
-        kind,
-        confidence: Confidence(confidence),
-        summary,
-        rate: None,
-        time_to_limit_seconds: None,
-        sites: Vec::new(),
-        retainers: Vec::new(),
-        captures: Vec::new(),
         evidence,
-        next: next.to_owned(),
+        ..Finding::new(kind, confidence, summary, next)
     };
     let mut evidence = words::levels(context);
     let needs = |seconds: f64| {
