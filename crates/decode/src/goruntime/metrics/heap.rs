@@ -16,6 +16,10 @@ use crate::goruntime::{Process, RuntimeError};
 /// but read its own statistics, one reading in seventy found it in none of them.
 const TRIES: usize = 2000;
 
+/// Readings that must fit together. Of a ring that goes round all the time each may be torn in the
+/// same way; that more than half of them are has not been seen.
+const READINGS: usize = 5;
+
 const PARTS: u32 = 3;
 
 /// The beginning of runtime.memstats, up to the counts of cycles.
@@ -31,38 +35,41 @@ impl<M: Memory> Process<'_, M> {
         let at = self.variable(self.variables.memstats, "runtime.memstats")?;
         let bytes = self.memory.read_vec(at, layout.numgc as usize + 16)?;
         let ring_bytes = layout.delta_size as usize * 3 + 4;
-        let [mut first, mut middle, mut last] = [(); 3].map(|()| vec![0; ring_bytes]);
+        let mut rings: [Vec<u8>; READINGS] = [(); READINGS].map(|()| vec![0; ring_bytes]);
         for _ in 0..TRIES {
-            for ring in [&mut first, &mut middle, &mut last] {
+            for ring in &mut rings {
                 self.memory.read(at, ring)?;
             }
-            if let Some(heap) = settled([&first, &middle, &last], layout) {
+            if let Some(heap) = settled(&rings, layout) {
                 return Ok(MemStats { heap, is_settled: true, bytes });
             }
-            if Bytes(&last).u32(ring_bytes - 4).is_none_or(|part| part >= PARTS) {
+            if Bytes(&rings[0]).u32(ring_bytes - 4).is_none_or(|part| part >= PARTS) {
                 // Not a ring: damaged, or another layout.
                 break;
             }
         }
-        Ok(MemStats { heap: HeapStats::parse(&last, layout), is_settled: false, bytes })
+        Ok(MemStats { heap: HeapStats::parse(&rings[0], layout), is_settled: false, bytes })
     }
 }
 
-/// The second of three readings, if it is whole: the ring did not move on, its free part was
+/// The reading in the middle, if it is whole: the ring did not move on, its free part was
 /// cleared, and nothing that only grows is less than before it or more than after it. The
-/// last is for rings that went round between two readings and look the same. All three may have
+/// last is for rings that went round between two readings and look the same. All may have
 /// met the ring while its total was between two parts: then what is left adds up to no heap.
-fn settled(rings: [&[u8]; 3], layout: &Layout) -> Option<HeapStats> {
+fn settled(rings: &[impl AsRef<[u8]>], layout: &Layout) -> Option<HeapStats> {
     let size = layout.delta_size as usize;
-    let [part, second, third] = rings.map(|ring| Bytes(ring).u32(size * 3));
-    let part = part.filter(|part| *part < PARTS && second == Some(*part) && third == second)?;
+    let part_of = |ring: &[u8]| Bytes(ring).u32(size * 3).filter(|part| *part < PARTS);
+    let part = part_of(rings.first()?.as_ref())?;
     let free = (part as usize + 1) % 3 * size;
     let is_clear = |ring: &[u8]| ring.get(free..free + size).is_some_and(is_zero);
-    if !rings.into_iter().all(is_clear) {
+    let rests = |ring: &[u8]| part_of(ring) == Some(part) && is_clear(ring);
+    if !rings.iter().all(|ring| rests(ring.as_ref())) {
         return None;
     }
-    let [first, middle, last] = rings.map(|ring| HeapStats::parse(ring, layout));
-    let is_whole = first.is_before(&middle) && middle.is_before(&last) && middle.is_a_heap();
+    let readings: Vec<HeapStats> =
+        rings.iter().map(|ring| HeapStats::parse(ring.as_ref(), layout)).collect();
+    let middle = *readings.get(readings.len() / 2)?;
+    let is_whole = readings.is_sorted_by(HeapStats::is_before) && middle.is_a_heap();
     is_whole.then_some(middle)
 }
 
@@ -206,7 +213,7 @@ mod tests {
             bytes
         };
         let check =
-            |rings: [&[u8]; 3]| settled(rings, &layout).map(|heap| heap.allocated.large_count);
+            |rings: [&[u8]; 3]| settled(&rings, &layout).map(|heap| heap.allocated.large_count);
         let rests = ring(1, [7, 1, 0]);
         let grows = ring(1, [7, 2, 0]);
         assert_eq!(check([&rests; 3]), Some(8));
@@ -216,6 +223,11 @@ mod tests {
         assert_eq!(check([&ring(2, [7, 1, 0]), &ring(2, [0, 8, 0]), &ring(2, [0, 8, 0])]), None);
         assert_eq!(check([&rests, &ring(1, [0, 1, 0]), &rests]), None);
         assert_eq!(check([&rests, &ring(1, [8, 8, 0]), &grows]), None);
+        // Two that were torn alike are found by what comes after them.
+        let torn = ring(1, [7, 4, 0]);
+        assert_eq!(settled(&[&rests, &torn, &torn, &rests, &rests], &layout).map(drop), None);
+        let ends = [&rests, &rests, &rests, &torn, &torn].map(Vec::as_slice);
+        assert_eq!(settled(&ends, &layout).map(|heap| heap.allocated.large_count), Some(8));
         // Its total was nowhere, each time; more was freed than allocated.
         assert_eq!(check([&ring(1, [0; 3]); 3]), None);
         let mut odd = ring(1, [7, 1, 0]);
