@@ -11,7 +11,11 @@ use crate::registry::{Registry, Watched};
 
 /// What was read of a target last.
 #[derive(Debug, Default)]
-pub struct Latest(Mutex<Figures>, OnceLock<Subject>);
+pub struct Latest {
+    figures: Mutex<Figures>,
+    /// Whose series they are.
+    subject: OnceLock<Subject>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Figures {
@@ -22,7 +26,7 @@ struct Figures {
 
 impl Latest {
     fn lock(&self) -> MutexGuard<'_, Figures> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Level signals were read.
@@ -67,7 +71,7 @@ impl Registry {
 }
 
 fn add_target(families: &mut Families, watched: &Watched, figures: &Figures, form: Histograms) {
-    let subject = watched.latest.1.get_or_init(|| {
+    let subject = watched.latest.subject.get_or_init(|| {
         let start = match &watched.live {
             LiveTarget::Process(process) => process.started(),
             _ => None,

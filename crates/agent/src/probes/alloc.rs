@@ -18,7 +18,7 @@ use super::{COST_AFTER, End};
 pub struct Allocations {
     /// The stacks, those of which most lives first.
     pub sites: Vec<SiteSamples>,
-    /// The goroutines, those first that allocated most.
+    /// The goroutines, those first that allocated most; known once it is over.
     pub goroutines: Vec<GoroutineSamples>,
     /// All that was allocated.
     pub allocated: Estimate,
@@ -54,7 +54,7 @@ impl AllocationsSoFar<'_> {
         let (allocated, live) = self.samples.total();
         Allocations {
             sites: self.samples.sites(now),
-            goroutines: self.samples.goroutines(),
+            goroutines: Vec::new(),
             allocated,
             live,
             missed_deaths: self.samples.missed_deaths(),
@@ -121,7 +121,7 @@ pub fn allocations(
         }
     }
     let found = AllocationsSoFar { samples: &samples, probe: &probe, begun, rate }.found();
-    Ok(Allocations { end, ..found })
+    Ok(Allocations { end, goroutines: samples.goroutines(), ..found })
 }
 
 impl Allocations {

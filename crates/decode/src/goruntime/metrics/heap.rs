@@ -43,12 +43,16 @@ impl<M: Memory> Process<'_, M> {
             if let Some(heap) = settled(&rings, layout) {
                 return Ok(MemStats { heap, is_settled: true, bytes });
             }
-            if Bytes(&rings[0]).u32(ring_bytes - 4).is_none_or(|part| part >= PARTS) {
+            if Bytes(&rings[READINGS - 1]).u32(ring_bytes - 4).is_none_or(|part| part >= PARTS) {
                 // Not a ring: damaged, or another layout.
                 break;
             }
         }
-        Ok(MemStats { heap: HeapStats::parse(&rings[0], layout), is_settled: false, bytes })
+        Ok(MemStats {
+            heap: HeapStats::parse(&rings[READINGS - 1], layout),
+            is_settled: false,
+            bytes,
+        })
     }
 }
 
