@@ -5,6 +5,7 @@
 // Both probes lie behind the check for stack space, on `push %rbp` of the prologue, where the
 // arguments still are in their registers.
 #include "common.h"
+#include "frames.h"
 
 struct place {
 	u64 address;
@@ -63,13 +64,8 @@ int go_alloc(struct pt_regs *ctx)
 		count(COUNT_MAP_FULL);
 		return 0;
 	}
-	long read = get_stack(ctx, record->stack, sizeof(record->stack), USER_STACK);
-	if (read < 0) {
-		count(COUNT_NO_STACK);
-		read = 0;
-	}
-	record->frames = read / 8;
-	u64 size = sizeof(*record) - sizeof(record->stack) + read;
+	record->frames = walk_frames(record->stack, ctx);
+	u64 size = sizeof(*record) - sizeof(record->stack) + record->frames * 8;
 	tell(record, size > sizeof(*record) ? sizeof(*record) : size);
 	return 0;
 }

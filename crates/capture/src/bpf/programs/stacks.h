@@ -4,6 +4,7 @@
 // one lookup for each event, one insertion for each stack. Only for programs that nothing else on
 // their processor runs in the midst of (tracepoints, not uprobes).
 #pragma once
+#include "frames.h"
 #include "unwind.h"
 
 // 35 MB when it is full.
@@ -17,18 +18,23 @@ struct {
 
 SCRATCH(stack_scratch, stack);
 
-// Walks by frame pointers.
-INLINE u64 kernel_walk(void *ctx, struct stack *stack)
+// Code of 32 bits has other frames; the kernel knows them.
+enum { CODE_OF_32_BITS = 0x23 };
+
+INLINE u64 frames_walk(void *ctx, struct stack *stack, struct pt_regs *registers)
 {
-	long read = get_stack(ctx, stack->addresses, sizeof(stack->addresses), USER_STACK);
-	if (read <= 0)
-		return 0;
-	u32 frames = read / 8;
-	u64 hash = frames;
-	for (u32 i = 0; i < FRAMES_MAX && i < frames; i++)
-		hash = mixed(hash, stack->addresses[i]);
-	stack->frames = frames;
+	if (registers->cs == CODE_OF_32_BITS) {
+		long read = get_stack(ctx, stack->addresses, sizeof(stack->addresses), USER_STACK);
+		if (read <= 0)
+			return 0;
+		stack->frames = read / 8;
+	} else {
+		stack->frames = walk_frames(stack->addresses, registers);
+	}
 	stack->end = END_OUTERMOST;
+	u64 hash = stack->frames;
+	for (u32 i = 0; i < FRAMES_MAX && i < stack->frames; i++)
+		hash = mixed(hash, stack->addresses[i]);
 	return hash;
 }
 
@@ -40,15 +46,16 @@ INLINE u64 stack_id(void *ctx)
 	struct unwinding *unwinding = scratch(&unwindings);
 	if (!stack || !unwinding)
 		return 0;
+	struct pt_regs *registers = user_registers(current_task());
 	u64 hash = 0;
 	if (unwinding->has_rows && unwinding->tgid == current_tgid()) {
 		struct walk walk = { .stack = stack };
-		unwind(&walk, unwinding, user_registers(current_task()), 0);
+		unwind(&walk, unwinding, registers, 0);
 		stack->frames = walk.frames;
 		stack->end = walk.end;
 		hash = walk.hash;
 	} else {
-		hash = kernel_walk(ctx, stack);
+		hash = frames_walk(ctx, stack, registers);
 	}
 	if (!hash) {
 		count(COUNT_NO_STACK);

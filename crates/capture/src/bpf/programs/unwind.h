@@ -29,7 +29,7 @@ struct unwinding {
 	u32 tgid;
 	u32 half;         // which half of `code` counts
 	u32 code[2];      // how many there are in each
-	u32 has_rows;     // whether there is any: without, the kernel's own walk is as good
+	u32 has_rows;     // whether there is any: without, frame pointers are as good
 	u32 unused;
 };
 
