@@ -1,7 +1,6 @@
 //! Formatting, lints, docs and house rules: what needs no running program.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 
@@ -22,10 +21,7 @@ const STEPS: &[Step] = &[
 pub(crate) fn run(root: &Path) -> Result<bool> {
     for (name, arguments, rustdoc) in STEPS {
         eprintln!("xtask: {name}");
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let mut command = Command::new(cargo);
-        command.current_dir(root).args(*arguments).env("RUSTDOCFLAGS", rustdoc);
-        if !command.status()?.success() {
+        if !crate::cargo(root).args(*arguments).env("RUSTDOCFLAGS", rustdoc).status()?.success() {
             return Ok(false);
         }
     }

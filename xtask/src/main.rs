@@ -7,7 +7,7 @@ mod suite;
 mod tidy;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -42,6 +42,21 @@ fn run(arguments: &[String]) -> Result<bool> {
         Some("test") => suite::run(&root()),
         _ => bail!("usage:\n{USAGE}"),
     }
+}
+
+/// Cargo, in the workspace's folder. It is not told which program it was run by: build scripts that
+/// look at a package's name would run again, and all that depends on them be built again.
+fn cargo(root: &Path) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(root);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// The workspace's folder.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
@@ -51,9 +51,8 @@ struct Outcome {
 
 /// Runs tests, and shows what they print as it comes.
 fn cargo_test(root: &Path, arguments: &[&str]) -> Result<Outcome> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["test", "--workspace", "--locked"]).args(arguments);
+    let mut command = crate::cargo(root);
+    command.args(["test", "--workspace", "--locked"]).args(arguments);
     let mut running = command.stdout(Stdio::piped()).spawn()?;
     let output = running.stdout.take().context("no output of cargo")?;
     let (mut passed, mut failed) = (BTreeSet::new(), BTreeSet::new());

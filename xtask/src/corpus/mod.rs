@@ -82,9 +82,8 @@ fn build(root: &Path) -> Result<()> {
     if !go.arg("./...").status().context("go")?.success() {
         bail!("the corpus does not build");
     }
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let arguments = ["build", "--release", "--locked", "--quiet", "--package", "memsight"];
-    if !Command::new(cargo).current_dir(root).args(arguments).status()?.success() {
+    if !crate::cargo(root).args(arguments).status()?.success() {
         bail!("memsight does not build");
     }
     Ok(())

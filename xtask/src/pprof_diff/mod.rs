@@ -67,10 +67,8 @@ pub(crate) fn run(root: &Path, filter: Option<&str>) -> Result<bool> {
 }
 
 fn build(root: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let arguments = ["build", "--release", "--locked", "-p", "memsight"];
-    let status = Command::new(cargo).current_dir(root).args(arguments).status()?;
-    if !status.success() {
+    if !crate::cargo(root).args(arguments).status()?.success() {
         bail!("memsight does not build");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);

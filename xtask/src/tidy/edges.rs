@@ -1,7 +1,6 @@
 //! The allowed edges between crates, and dependencies some must not have.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -62,9 +61,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let arguments = ["metadata", "--format-version=1", "--no-deps", "--locked"];
-    let output = Command::new(cargo).current_dir(root).args(arguments).output()?;
+    let output = crate::cargo(root).args(arguments).output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
     let mut breaches = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
