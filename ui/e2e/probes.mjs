@@ -74,7 +74,7 @@ async function atWorkInC(page) {
   // The calls in C, and the Go function that made them.
   await panel.getByTestId("live-sites").getByText("keep").first().waitFor({ timeout: 30_000 });
   await until("a live flame graph", () => drawn(page, "live-flame"));
-  assert.match(await panel.getByTestId("rates").textContent(), /calls a second.*not freed/);
+  assert.match(await panel.getByTestId("rates").textContent(), /allocated a second.*calls a second.*not freed/);
   await page.getByTestId("sampled").locator("tbody tr", { hasText: "cgomalloc" }).first().waitFor({ timeout: 60_000 });
   await until("the panel to go", async () => (await panel.count()) === 0);
 }

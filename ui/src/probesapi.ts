@@ -32,6 +32,7 @@ export interface Probes { readonly may_take: boolean; readonly at_work: readonly
 export interface Figures {
   readonly seconds: number;
   readonly allocated: Estimate | null;
+  readonly deaths: number | null;
   readonly live: Estimate | null;
   readonly seen: number;
   readonly losses: Readonly<Record<string, number>>;
@@ -42,7 +43,8 @@ export interface FoundSite {
   readonly site: Frame | null;
   readonly stack: readonly Frame[];
   readonly live: Estimate;
-  readonly allocated: Estimate | null;
+  readonly allocated: Estimate;
+  readonly freed_share: number;
   readonly lifetime_median_seconds: number | null;
   readonly oldest_seconds: number | null;
 }

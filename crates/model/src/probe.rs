@@ -193,6 +193,21 @@ pub struct NativeBlock {
     pub weight: Option<Bytes>,
 }
 
+/// Blocks of about one size that a stack asked for; or, of those, what was freed after about one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativeTurnover {
+    /// Who asked for them.
+    pub stack: CallStackId,
+    /// How long they lived; nothing for all that were asked for.
+    pub lived: Option<Duration>,
+    /// How many are in the sample.
+    pub blocks: u64,
+    /// What was asked for with them.
+    pub size: Bytes,
+    /// How many bytes they stand for, where the process itself took the sample.
+    pub weight: Option<Bytes>,
+}
+
 /// What a process has from an allocator of C: a sample of what it asked for since somebody looks
 /// and has not freed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,6 +219,8 @@ pub struct NativeHeap {
     pub time: MonotonicNanos,
     /// The blocks, by address.
     pub blocks: Vec<NativeBlock>,
+    /// What else was asked for, and freed.
+    pub turnover: Vec<NativeTurnover>,
     /// Their stacks.
     pub stacks: HashMap<CallStackId, CallStack>,
 }

@@ -217,16 +217,12 @@ pub fn alloc_text(report: &AllocReport<'_>, limit: usize, paint: Paint) -> Strin
     let mut table = Table::new(&columns);
     for named in report.sites.iter().take(limit) {
         let site = &named.site;
-        let freed = match site.allocated.samples {
-            0 => 0.0,
-            all => (all - site.live.samples) as f64 / all as f64 * 100.0,
-        };
         table.push(vec![
             Bytes(site.live.bytes as u64).to_string(),
             Bytes(site.live.bytes_error as u64).to_string(),
             Bytes(site.allocated.bytes as u64).to_string(),
             Bytes(report.per_second(&site.allocated) as u64).to_string(),
-            format!("{freed:.0} %"),
+            format!("{:.0} %", site.freed_share() * 100.0),
             site.lifetime_seconds.map_or_else(|| "longer".to_owned(), span),
             site.oldest_seconds.map_or_else(|| "-".to_owned(), span),
             named.responsible.as_ref().map_or_else(|| "unknown".to_owned(), place),

@@ -180,6 +180,7 @@ fn figures_value(figures: &Figures) -> Value {
     json!({
         "seconds": number(figures.elapsed.as_secs_f64()),
         "allocated": figures.allocated.as_ref().map(estimate),
+        "deaths": figures.deaths,
         "live": figures.live.as_ref().map(estimate),
         "seen": figures.counts.seen,
         "losses": losses(&figures.counts),
@@ -194,7 +195,8 @@ fn picture_value(picture: &Picture) -> Value {
             "site": site.site.as_ref().map(frame),
             "stack": site.stack.iter().map(frame).collect::<Vec<Value>>(),
             "live": estimate(&site.live),
-            "allocated": site.allocated.as_ref().map(estimate),
+            "allocated": estimate(&site.allocated),
+            "freed_share": number(site.freed_share),
             "lifetime_median_seconds": optional(site.lifetime_seconds),
             "oldest_seconds": optional(site.oldest_seconds),
         })

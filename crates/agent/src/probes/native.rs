@@ -23,7 +23,7 @@ const CALL: Duration = Duration::from_nanos(600);
 pub struct NativeSeen {
     /// What is outstanding, by the stacks of the profile.
     pub found: OutstandingBlocks,
-    /// The same as `inuse_objects` and `inuse_space`, with the label `bytes`.
+    /// The same with the four columns of heap profiles and the label `bytes`.
     pub profile: Profile,
     /// Mean number of bytes between two samples; nothing where the process itself took them.
     pub every: Option<u64>,
@@ -127,7 +127,7 @@ fn named(heap: &NativeHeap, names: &mut ProcessNames) -> (Profile, HashMap<CallS
     // The call is what lies before the address that it returns to.
     let call = |address: &Addr| Addr(address.0.saturating_sub(1));
     names.look_up(heap.stacks.values().flat_map(|stack| &stack.calls).map(call));
-    let mut profile = Profile::new(&[("inuse_objects", "count"), ("inuse_space", "bytes")]);
+    let mut profile = Profile::new(&COLUMNS);
     let (mut namer, mut stacks) = (StackNamer::new(&mut profile, names), HashMap::new());
     let mut ids: Vec<CallStackId> = heap.stacks.keys().copied().collect();
     // So that equal input makes equal files.
@@ -139,8 +139,16 @@ fn named(heap: &NativeHeap, names: &mut ProcessNames) -> (Profile, HashMap<CallS
     (profile, stacks)
 }
 
+/// As heap profiles of Go have them.
+const COLUMNS: [(&str, &str); 4] = [
+    ("alloc_objects", "count"),
+    ("alloc_space", "bytes"),
+    ("inuse_objects", "count"),
+    ("inuse_space", "bytes"),
+];
+
 /// Adds what is outstanding: as in heap profiles of Go a sample for each stack and size of block, so
-/// that the error of sampling can be told from it.
+/// that the error of sampling can be told from it. What was asked for in all is known by stack only.
 fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: Option<u64>, older: Duration) {
     profile.period_type = Some(profile.value_type("space", "bytes"));
     profile.period = every.unwrap_or(0).cast_signed();
@@ -153,7 +161,12 @@ fn fill(profile: &mut Profile, found: &OutstandingBlocks, every: Option<u64>, ol
         for (size, objects) in &of.sizes {
             let bytes = objects * *size as f64;
             let label = Label { key, value: LabelValue::Num(size.cast_signed(), key) };
-            profile.samples.push(stack, &[objects.round() as i64, bytes.round() as i64], &[label]);
+            let values = [0, 0, objects.round() as i64, bytes.round() as i64];
+            profile.samples.push(stack, &values, &[label]);
+        }
+        let (objects, bytes) = (of.allocated.objects.round(), of.allocated.bytes.round());
+        if bytes > 0.0 {
+            profile.samples.push(stack, &[objects as i64, bytes as i64, 0, 0], &[]);
         }
     }
 }

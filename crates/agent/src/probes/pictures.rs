@@ -22,6 +22,7 @@ pub(crate) fn show_allocations(
         Figures {
             elapsed: so_far.elapsed(),
             allocated: Some(allocated),
+            deaths: Some(allocated.samples - live.samples),
             live: Some(live),
             counts: so_far.counts(),
             cost: so_far.cost().time(),
@@ -47,7 +48,8 @@ fn of_allocations(found: &Allocations, profile: Profile, process: &ProcessTarget
             site: analyze::code::responsible(&stack, module).cloned(),
             stack,
             live: site.live,
-            allocated: Some(site.allocated),
+            allocated: site.allocated,
+            freed_share: site.freed_share(),
             lifetime_seconds: site.lifetime_seconds,
             oldest_seconds: site.oldest_seconds,
         });
@@ -66,12 +68,19 @@ fn of_allocations(found: &Allocations, profile: Profile, process: &ProcessTarget
 pub(crate) fn show_native(run: &Run, so_far: &mut NativeSoFar<'_>) {
     let figures = |so_far: &mut NativeSoFar<'_>| {
         let (elapsed, counts) = (so_far.elapsed(), so_far.counts());
-        Figures { elapsed, allocated: None, live: None, counts, cost: cost(&counts) }
+        Figures { elapsed, counts, cost: cost(&counts), ..Figures::default() }
     };
     run.step(so_far, figures, |so_far| {
         let seen = so_far.found();
+        let (allocated, freed) = (seen.found.allocated, seen.found.freed);
         let picture = of_native(seen, so_far.executable());
-        Some((Figures { live: Some(picture.live), ..figures(so_far) }, picture))
+        let figures = Figures {
+            allocated: Some(allocated),
+            deaths: Some(freed.samples),
+            live: Some(picture.live),
+            ..figures(so_far)
+        };
+        Some((figures, picture))
     });
 }
 
@@ -84,9 +93,10 @@ fn of_native(seen: NativeSeen, executable: &str) -> Picture {
             site: outstanding::responsible(&stack, executable).cloned().map(Frame::from),
             stack: stack.into_iter().map(Frame::from).collect(),
             live: of.live,
-            allocated: None,
-            lifetime_seconds: None,
-            oldest_seconds: Some(of.oldest_seconds),
+            allocated: of.allocated,
+            freed_share: of.freed_share(),
+            lifetime_seconds: of.lifetime_seconds,
+            oldest_seconds: of.oldest_seconds,
         }
     };
     let sites: Vec<PictureSite> = found.stacks.iter().take(SITES_MAX).map(site).collect();

@@ -66,8 +66,10 @@ struct State {
 pub struct Figures {
     /// Since it began.
     pub elapsed: Duration,
-    /// What was allocated; `None` where only what is left is known.
+    /// What was allocated; `None` where nobody had looked.
     pub allocated: Option<Estimate>,
+    /// How many of its samples were freed.
+    pub deaths: Option<u64>,
     /// What of it lives; `None` where nobody had looked.
     pub live: Option<Estimate>,
     /// What was seen and lost.
@@ -102,9 +104,11 @@ pub struct PictureSite {
     pub stack: Vec<Frame>,
     /// What lives.
     pub live: Estimate,
-    /// What was allocated, where that is known.
-    pub allocated: Option<Estimate>,
-    /// How long half of it lives, if half of it has died, where that is known.
+    /// What was allocated.
+    pub allocated: Estimate,
+    /// Which part of the samples was freed.
+    pub freed_share: f64,
+    /// How long half of it lives, if half of it has died.
     pub lifetime_seconds: Option<f64>,
     /// Age of the oldest that lives.
     pub oldest_seconds: Option<f64>,

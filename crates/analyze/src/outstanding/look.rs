@@ -77,6 +77,10 @@ impl NativeLook {
         let mut total = Estimate::default();
         for (id, stack) in profile.samples.ids().zip(&profile.samples.stacks) {
             let value = |column: usize| profile.samples.row(id).nth(column).unwrap_or(0).max(0);
+            // All that was asked for has rows of its own.
+            if value(objects) == 0 {
+                continue;
+            }
             let mean = value(bytes) / value(objects).max(1);
             let size = profile.num_label(id, "bytes").unwrap_or(mean).max(0).cast_unsigned();
             let samples = value(objects) as f64 / weight(size as f64, profile.period);

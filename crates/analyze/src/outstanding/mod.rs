@@ -1,8 +1,11 @@
-//! What a process has from an allocator of C and has not freed, by stack, from a sample.
+//! What a process has from an allocator of C and has not freed, by stack, from a sample; and what it
+//! asked for in all, and how long that lived.
 //!
 //! A block of `size` bytes is in the sample with probability `1 - exp(-size / every)`; each stands
 //! for the inverse of it, and carries the error that this brings. Where the process took the sample
-//! itself, it says what each block stands for. One pass over the blocks.
+//! itself, it says what each block stands for. One pass over the blocks, one over the sums of those
+//! that were asked for and freed. Of these the sizes are known to an eighth, which changes nothing of
+//! the bytes and less than 1 % of how many blocks they stand for.
 
 mod look;
 
@@ -10,30 +13,48 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use model::StackId;
-use model::probe::{CallStackId, MonotonicNanos, NativeHeap, StackEnd};
+use model::probe::{CallStackId, NativeHeap, StackEnd};
 
-use crate::samples::{self, Estimate};
+use crate::samples::{self, Estimate, bucket, median_lifetime};
 
 pub use look::{NativeLook, NativeSite, older_comment};
 
-/// What a stack asked for and nobody has freed.
+/// What a stack asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outstanding {
     /// The stack, by name; `None` when it could not be kept.
     pub stack: Option<StackId>,
-    /// How much it is.
+    /// What nobody has freed, and is old enough.
     pub live: Estimate,
-    /// By size of the blocks, how many of them it is.
+    /// By size of its blocks, how many of them it is.
     pub sizes: Vec<(u64, f64)>,
     /// Age of the oldest block.
-    pub oldest_seconds: f64,
+    pub oldest_seconds: Option<f64>,
+    /// All that was asked for.
+    pub allocated: Estimate,
+    /// What of it was freed.
+    pub freed: Estimate,
+    /// How long half of the blocks live, those that still do counted; `None` when more than half of
+    /// them outlived what was seen.
+    pub lifetime_seconds: Option<f64>,
+}
+
+impl Outstanding {
+    /// Which part of the sampled blocks was freed.
+    pub fn freed_share(&self) -> f64 {
+        self.freed.samples as f64 / self.allocated.samples.max(1) as f64
+    }
 }
 
 /// What a process has not freed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OutstandingBlocks {
-    /// By stack, those with the most bytes first.
+    /// By stack, those first of which most is not freed.
     pub stacks: Vec<Outstanding>,
+    /// All that was asked for.
+    pub allocated: Estimate,
+    /// What of that was freed.
+    pub freed: Estimate,
     /// All of it.
     pub total: Estimate,
     /// What is left out, because it is young.
@@ -42,53 +63,95 @@ pub struct OutstandingBlocks {
     pub cut: Estimate,
 }
 
-/// Adds the blocks up that are at least so old. `names` has the stack by name for each stack; several
-/// may have the same.
+/// What is known of a stack while all is added up.
+#[derive(Default)]
+struct Account {
+    live: Estimate,
+    sizes: BTreeMap<u64, f64>,
+    /// Of every block that lives, young ones too: its age, and how many it stands for.
+    ages: Vec<(f64, f64)>,
+    oldest_seconds: Option<f64>,
+    allocated: Estimate,
+    freed: Estimate,
+    /// Blocks that were freed, by how long they lived ([`bucket`]).
+    lifetimes: BTreeMap<u16, f64>,
+}
+
+impl Account {
+    fn closed(self, stack: Option<StackId>) -> Outstanding {
+        Outstanding {
+            stack,
+            live: self.live,
+            sizes: self.sizes.into_iter().collect(),
+            oldest_seconds: self.oldest_seconds,
+            allocated: self.allocated,
+            freed: self.freed,
+            lifetime_seconds: median_lifetime(&self.lifetimes, &self.ages),
+        }
+    }
+}
+
+/// Adds up what was asked for, and of what was not freed the blocks that are at least so old. `names`
+/// has the stack by name for each stack; several may have the same.
 pub fn outstanding(
     heap: &NativeHeap,
     names: &HashMap<CallStackId, StackId>,
     older: Duration,
 ) -> OutstandingBlocks {
-    let mut counted: BTreeMap<(Option<StackId>, bool, u64, Option<u64>), u64> = BTreeMap::new();
-    let mut oldest: HashMap<Option<StackId>, MonotonicNanos> = HashMap::new();
     let mut found = OutstandingBlocks::default();
-    let weight = |size: u64, bytes: Option<u64>| match bytes {
-        // Samplers tell of nothing that they let stand for less than itself.
-        Some(bytes) if size > 0 => (bytes as f64 / size as f64).max(1.0),
-        Some(_) => 1.0,
-        None => samples::weight(size as f64, heap.every.unwrap_or(1).cast_signed()),
-    };
+    let mut accounts: BTreeMap<Option<StackId>, Account> = BTreeMap::new();
     for block in &heap.blocks {
-        let bytes = block.weight.map(|bytes| bytes.0);
-        if heap.time.seconds_since(block.born) < older.as_secs_f64() {
-            found.young.add_weighted(1, block.size.0, weight(block.size.0, bytes));
+        let size = block.size.0 as f64;
+        let weight = weight(heap, size, block.weight.map(|bytes| bytes.0 as f64));
+        let age = heap.time.seconds_since(block.born);
+        let account = accounts.entry(names.get(&block.stack).copied()).or_default();
+        account.ages.push((age, weight));
+        if age < older.as_secs_f64() {
+            found.young.add_weighted(1, size, weight);
             continue;
         }
-        let stack = names.get(&block.stack).copied();
-        let is_cut = heap.stacks.get(&block.stack).is_none_or(|of| of.end == StackEnd::Lost);
-        *counted.entry((stack, is_cut, block.size.0, bytes)).or_default() += 1;
-        let oldest = oldest.entry(stack).or_insert(block.born);
-        *oldest = block.born.min(*oldest);
-    }
-    let mut stacks: BTreeMap<Option<StackId>, (Estimate, BTreeMap<u64, f64>)> = BTreeMap::new();
-    for ((stack, is_cut, size, bytes), samples) in counted {
-        let weight = weight(size, bytes);
-        let (live, sizes) = stacks.entry(stack).or_default();
-        live.add_weighted(samples, size, weight);
-        *sizes.entry(size).or_default() += samples as f64 * weight;
-        found.total.add_weighted(samples, size, weight);
-        if is_cut {
-            found.cut.add_weighted(samples, size, weight);
+        account.live.add_weighted(1, size, weight);
+        account.oldest_seconds = Some(account.oldest_seconds.map_or(age, |oldest| oldest.max(age)));
+        *account.sizes.entry(block.size.0).or_default() += weight;
+        found.total.add_weighted(1, size, weight);
+        if heap.stacks.get(&block.stack).is_none_or(|of| of.end == StackEnd::Lost) {
+            found.cut.add_weighted(1, size, weight);
         }
     }
-    let age = |stack| oldest.get(&stack).map_or(0.0, |born| heap.time.seconds_since(*born));
-    let of = |(stack, (live, sizes)): (_, (_, BTreeMap<_, _>))| {
-        let (sizes, oldest_seconds) = (sizes.into_iter().collect(), age(stack));
-        Outstanding { stack, live, sizes, oldest_seconds }
-    };
-    found.stacks = stacks.into_iter().map(of).collect();
-    found.stacks.sort_by(|a, b| b.live.bytes.total_cmp(&a.live.bytes).then(a.stack.cmp(&b.stack)));
+    for sum in heap.turnover.iter().filter(|sum| sum.blocks > 0) {
+        let mean = |bytes: u64| bytes as f64 / sum.blocks as f64;
+        let size = mean(sum.size.0);
+        let weight = weight(heap, size, sum.weight.map(|bytes| mean(bytes.0)));
+        let account = accounts.entry(names.get(&sum.stack).copied()).or_default();
+        let Some(lived) = sum.lived else {
+            account.allocated.add_weighted(sum.blocks, size, weight);
+            found.allocated.add_weighted(sum.blocks, size, weight);
+            continue;
+        };
+        account.freed.add_weighted(sum.blocks, size, weight);
+        found.freed.add_weighted(sum.blocks, size, weight);
+        let lifetimes = account.lifetimes.entry(bucket(lived.as_secs_f64())).or_default();
+        *lifetimes += sum.blocks as f64 * weight;
+    }
+    let closed = accounts.into_iter().map(|(stack, account)| account.closed(stack));
+    found.stacks = closed.collect();
+    found.stacks.sort_by(|a, b| {
+        let by_live = b.live.bytes.total_cmp(&a.live.bytes);
+        let by_all = b.allocated.bytes.total_cmp(&a.allocated.bytes);
+        by_live.then(by_all).then(a.stack.cmp(&b.stack))
+    });
     found
+}
+
+/// How many blocks one of the sample stands for; `told` are the bytes that it does, where the process
+/// says so.
+fn weight(heap: &NativeHeap, size: f64, told: Option<f64>) -> f64 {
+    match told {
+        // Samplers tell of nothing that they let stand for less than itself.
+        Some(bytes) if size > 0.0 => (bytes / size).max(1.0),
+        Some(_) => 1.0,
+        None => samples::weight(size, heap.every.unwrap_or(1).cast_signed()),
+    }
 }
 
 /// A call of a program in any language, and the file its code is in.
@@ -151,7 +214,7 @@ fn is_cgo_stub(function: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use model::probe::{CallStack, NativeBlock};
+    use model::probe::{CallStack, MonotonicNanos, NativeBlock, NativeTurnover};
     use model::{Addr, Bytes};
 
     use super::*;
@@ -174,6 +237,7 @@ mod tests {
                 block(7, 99, 3),
                 block(5, 50, 9),
             ],
+            turnover: Vec::new(),
             stacks: [
                 (CallStackId(1), stack(StackEnd::Outermost)),
                 (CallStackId(2), stack(StackEnd::Outermost)),
@@ -194,9 +258,9 @@ mod tests {
             .map(|it| (it.stack, it.live.samples, it.live.bytes, it.oldest_seconds))
             .collect();
         let expected = [
-            (Some(StackId(1)), 1, 1000.0, 70.0),
-            (Some(StackId(0)), 2, 200.0, 90.0),
-            (None, 1, 5.0, 50.0),
+            (Some(StackId(1)), 1, 1000.0, Some(70.0)),
+            (Some(StackId(0)), 2, 200.0, Some(90.0)),
+            (None, 1, 5.0, Some(50.0)),
         ];
         assert_eq!(of, expected);
         assert_eq!((found.total.bytes, found.total.bytes_error), (1205.0, 0.0));
@@ -210,6 +274,59 @@ mod tests {
         let expected = 2.0 * 1050.833 + 1581.977 + 1003.504 + 1002.502;
         assert!((found.total.bytes - expected).abs() < 0.01, "{}", found.total.bytes);
         assert_eq!(found.total.samples, 5);
+    }
+
+    #[test]
+    fn what_was_freed_tells_how_long_it_lived() {
+        let mut heap = heap(1);
+        let sum = |stack, lived: Option<u64>, blocks, size| NativeTurnover {
+            stack: CallStackId(stack),
+            lived: lived.map(Duration::from_millis),
+            blocks,
+            size: Bytes(size),
+            weight: None,
+        };
+        heap.turnover = vec![
+            sum(1, None, 4, 400),
+            sum(1, Some(10), 2, 200),
+            sum(1, Some(2000), 1, 100),
+            // Asked for by another stack of the same name.
+            sum(2, None, 1, 100),
+            // All of it is gone.
+            sum(4, None, 10, 70),
+            sum(4, Some(5), 10, 70),
+        ];
+        let names = [(1, 0), (2, 0), (4, 2)].map(|(id, name)| (CallStackId(id), StackId(name)));
+        let found = outstanding(&heap, &names.into(), Duration::from_secs(5));
+        let of = |name| found.stacks.iter().find(|it| it.stack == Some(StackId(name))).unwrap();
+        let own = of(0);
+        assert_eq!((own.live.bytes, own.allocated.bytes, own.freed.bytes), (200.0, 500.0, 300.0));
+        assert_eq!((own.allocated.objects, own.freed_share()), (5.0, 0.6));
+        // Two of five are dead after 10 ms, a third after 2 s; two live.
+        let lived = own.lifetime_seconds.unwrap();
+        assert!((1.8..2.2).contains(&lived), "{lived}");
+        let gone = of(2);
+        assert_eq!((gone.live.samples, gone.oldest_seconds, gone.freed_share()), (0, None, 1.0));
+        assert_eq!((found.allocated.bytes, found.freed.samples), (570.0, 13));
+        assert_eq!(found.stacks.last().unwrap().stack, Some(StackId(2)));
+    }
+
+    #[test]
+    fn a_mean_size_stands_for_as_much_as_the_sizes_that_it_is_of() {
+        let mut heap = heap(1000);
+        let sizes = [96_u64, 99, 103];
+        heap.turnover = vec![NativeTurnover {
+            stack: CallStackId(1),
+            lived: None,
+            blocks: 3,
+            size: Bytes(sizes.iter().sum()),
+            weight: None,
+        }];
+        let found = outstanding(&heap, &HashMap::new(), Duration::ZERO).allocated;
+        let weights = sizes.map(|size| 1.0 / (1.0 - (-(size as f64) / 1000.0).exp()));
+        let bytes: f64 = weights.iter().zip(sizes).map(|(weight, size)| weight * size as f64).sum();
+        assert!((found.bytes / bytes - 1.0).abs() < 1e-5, "{} of {bytes}", found.bytes);
+        assert!((found.objects / weights.iter().sum::<f64>() - 1.0).abs() < 0.002);
     }
 
     #[test]

@@ -66,12 +66,12 @@ pub struct Estimate {
 
 impl Estimate {
     pub(crate) fn add(&mut self, samples: u64, size: u64, rate: i64) {
-        self.add_weighted(samples, size, weight(size as f64, rate));
+        self.add_weighted(samples, size as f64, weight(size as f64, rate));
     }
 
-    /// The same where each sample stands for so many objects.
-    pub(crate) fn add_weighted(&mut self, samples: u64, size: u64, weight: f64) {
-        let (count, size) = (samples as f64, size as f64);
+    /// The same where each sample stands for so many objects; the size may be a mean.
+    pub(crate) fn add_weighted(&mut self, samples: u64, size: f64, weight: f64) {
+        let count = samples as f64;
         self.samples += samples;
         self.objects += count * weight;
         self.bytes += count * weight * size;
@@ -144,6 +144,14 @@ pub struct GoroutineSamples {
     pub allocated: Estimate,
     /// What of it lives.
     pub live: Estimate,
+}
+
+impl SiteSamples {
+    /// Which part of the samples was freed.
+    pub fn freed_share(&self) -> f64 {
+        let dead = self.allocated.samples - self.live.samples;
+        dead as f64 / self.allocated.samples.max(1) as f64
+    }
 }
 
 impl Samples {
@@ -318,7 +326,7 @@ impl Samples {
 }
 
 /// Eighths of a power of two of nanoseconds: within 9 %.
-fn bucket(seconds: f64) -> u16 {
+pub(crate) fn bucket(seconds: f64) -> u16 {
     ((seconds * 1e9).max(1.0).log2() * 8.0) as u16
 }
 
@@ -328,7 +336,7 @@ fn middle_of(bucket: u16) -> f64 {
 
 /// The time that half of the objects outlive (Kaplan and Meier 1958): those that still live have
 /// lived at least as long as they are old, and count as long.
-fn median_lifetime(dead: &BTreeMap<u16, f64>, ages: &[(f64, f64)]) -> Option<f64> {
+pub(crate) fn median_lifetime(dead: &BTreeMap<u16, f64>, ages: &[(f64, f64)]) -> Option<f64> {
     let mut censored: BTreeMap<u16, f64> = BTreeMap::new();
     for (age, weight) in ages {
         *censored.entry(bucket(*age)).or_default() += weight;

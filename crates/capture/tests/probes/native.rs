@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use capture::ErrorKind;
 use capture::bpf::{Method, NativeProbe, Source};
@@ -78,15 +79,29 @@ fn watch(command: &mut Command, every: u64, method: Method) -> Option<Seen> {
 }
 
 fn watch_program(program: &mut Program, source: Source, method: Method) -> Option<Seen> {
-    let mut names = ProcessNames::open(program.child.id()).unwrap();
-    let mut probe = match NativeProbe::attach(&names, source, method) {
-        Ok(probe) => probe,
+    let (names, probe) = attached(program, source, method)?;
+    Some(watch_on(program, names, probe))
+}
+
+/// A probe of a program; nothing when that is not permitted.
+fn attached(
+    program: &Program,
+    source: Source,
+    method: Method,
+) -> Option<(ProcessNames, NativeProbe)> {
+    let names = ProcessNames::open(program.child.id()).unwrap();
+    match NativeProbe::attach(&names, source, method) {
+        Ok(probe) => Some((names, probe)),
         Err(error) if error.kind() == ErrorKind::Denied => {
             println!("skipped: {error}");
-            return None;
+            None
         }
         Err(error) => panic!("{error}"),
-    };
+    }
+}
+
+/// Lets a program go on under a probe, and looks at what it did.
+fn watch_on(program: &mut Program, mut names: ProcessNames, mut probe: NativeProbe) -> Seen {
     let truth = program.run();
     names.refresh().unwrap();
     probe.refresh(&names).unwrap();
@@ -96,7 +111,7 @@ fn watch_program(program: &mut Program, source: Source, method: Method) -> Optio
     assert_eq!((so_far.blocks, so_far.stacks), (heap.blocks.clone(), heap.stacks.clone()));
     let calls = heap.stacks.values().flat_map(|stack| &stack.calls);
     names.look_up(calls.map(|call| Addr(call.0 - 1)));
-    Some(Seen { truth, heap, counts, names })
+    Seen { truth, heap, counts, names }
 }
 
 impl Seen {
@@ -292,10 +307,33 @@ fn what_a_program_samples_itself_is_taken_as_it_tells() {
         let Some(seen) = watch_program(&mut program, Source::Usdt, Method::Best) else { return };
         seen.check_complete();
         assert_eq!(seen.sites("tell_", &[]), seen.truth, "{flags:?}");
-        assert_eq!(seen.counts.seen, 400, "{flags:?}");
+        assert_eq!(seen.counts.seen, 500, "{flags:?}");
         let expected = Sites::from([("lookers".to_owned(), (0, 0))]);
         assert_eq!(program.run(), expected, "{flags:?}");
     }
+}
+
+#[test]
+fn a_library_that_tells_may_be_loaded_later() {
+    if !Path::new("/usr/include/x86_64-linux-gnu/sys/sdt.h").exists() {
+        return println!("skipped: there is no sys/sdt.h (apt-get install systemtap-sdt-dev)");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("plugin.so");
+    let built = compiled(folder.path(), "loads.c", &["-DPLUGIN", "-shared", "-fPIC"]);
+    std::fs::rename(built.get_program(), &library).unwrap();
+    let mut program = Program::start(compiled(folder.path(), "loads.c", &["-ldl"]).arg(&library));
+    let Some((mut names, mut probe)) = attached(&program, Source::Usdt, Method::Best) else {
+        return;
+    };
+    program.run();
+    names.refresh().unwrap();
+    probe.refresh(&names).unwrap();
+    assert_eq!(probe.allocators().len(), 2, "{:?}", probe.allocators());
+    let seen = watch_on(&mut program, names, probe);
+    seen.check_complete();
+    assert_eq!(seen.sites("tell_", &[]), seen.truth);
+    assert_eq!(seen.counts.seen, 105);
 }
 
 #[test]
@@ -335,4 +373,64 @@ fn tcmalloc_is_looked_at() {
 fn mimalloc_is_looked_at() {
     // Debian's is compiled as C, and ends the program instead of throwing.
     check_preloaded("libmimalloc.so.2", "libmimalloc2.0", &["calm"]);
+}
+
+/// What was asked for and freed by function, and how long that lived.
+struct Turnover {
+    asked: Sites,
+    freed: Sites,
+    lived: BTreeMap<String, Vec<(Duration, u64)>>,
+}
+
+impl Seen {
+    fn turnover(&self, prefix: &str) -> Turnover {
+        let mut of = Turnover { asked: Sites::new(), freed: Sites::new(), lived: BTreeMap::new() };
+        for sum in &self.heap.turnover {
+            let stack = self.stack(&self.heap.stacks[&sum.stack]);
+            let Some(site) = stack.into_iter().find(|name| name.starts_with(prefix)) else {
+                continue;
+            };
+            let sums = if sum.lived.is_some() { &mut of.freed } else { &mut of.asked };
+            let sums = sums.entry(site.clone()).or_default();
+            *sums = (sums.0 + sum.size.0, sums.1 + sum.blocks);
+            if let Some(lived) = sum.lived {
+                of.lived.entry(site).or_default().push((lived, sum.blocks));
+            }
+        }
+        of
+    }
+}
+
+#[test]
+fn what_was_freed_is_counted_with_the_time_that_it_lived() {
+    let folder = tempfile::tempdir().unwrap();
+    for method in [Method::Best, Method::Probes] {
+        let mut command = compiled(folder.path(), "lives.c", &[]);
+        let Some(seen) = watch(&mut command, 1, method) else { return };
+        seen.check_complete();
+        let of = |what: &str| -> Sites {
+            let own = seen
+                .truth
+                .iter()
+                .filter_map(|(site, sums)| Some((site.strip_prefix(what)?.to_owned(), *sums)));
+            own.collect()
+        };
+        let found = seen.turnover("lives_");
+        assert_eq!(found.asked, of("asked_"));
+        assert_eq!(found.freed, of("freed_"));
+        // An eighth of a power of two on either side, and a machine that may be busy.
+        let most = |site: &str, from: u64, to: u64| {
+            let lived = &found.lived[site];
+            let is_within = |lived: &Duration| {
+                (Duration::from_millis(from)..Duration::from_millis(to)).contains(lived)
+            };
+            let within: u64 =
+                lived.iter().filter(|(lived, _)| is_within(lived)).map(|of| of.1).sum();
+            let all: u64 = lived.iter().map(|of| of.1).sum();
+            assert!(within * 10 >= all * 9, "{site}: {lived:?}");
+        };
+        most("lives_brief", 0, 2);
+        most("lives_while", 180, 1000);
+        most("lives_grown", 18, 200);
+    }
 }

@@ -15,8 +15,14 @@ use crate::paint::Paint;
 pub struct NativeSite {
     /// What it asked for and nobody has freed.
     pub live: Estimate,
-    /// Age of the oldest block.
-    pub oldest_seconds: f64,
+    /// Age of the oldest block of it.
+    pub oldest_seconds: Option<f64>,
+    /// All that it asked for.
+    pub allocated: Estimate,
+    /// Which part of the samples was freed.
+    pub freed_share: f64,
+    /// How long half of it lives, if half of it has died.
+    pub lifetime_seconds: Option<f64>,
     /// Its calls, innermost first.
     pub stack: Vec<NativeFrame>,
     /// The one that is responsible.
@@ -38,6 +44,8 @@ pub struct NativeReport<'a> {
     pub every: Option<u64>,
     /// What is younger was left out.
     pub older_seconds: f64,
+    /// All that was asked for.
+    pub allocated: Estimate,
     /// All that is outstanding.
     pub total: Estimate,
     /// What was left out.
@@ -50,8 +58,16 @@ pub struct NativeReport<'a> {
     pub sites: Vec<NativeSite>,
 }
 
+impl NativeReport<'_> {
+    fn per_second(&self, of: &Estimate) -> f64 {
+        of.bytes / self.seconds.max(0.001)
+    }
+}
+
 /// Calls of a stack that are listed.
 const CALLS_SHOWN: usize = 8;
+/// Where their names begin.
+const CALLS_AT: usize = 91;
 
 /// A table for people.
 pub fn native_text(report: &NativeReport<'_>, limit: usize, paint: Paint) -> String {
@@ -76,6 +92,8 @@ pub fn native_text(report: &NativeReport<'_>, limit: usize, paint: Paint) -> Str
         0 => "\n".to_owned(),
         _ => format!("; {} in younger ones (--older)\n", with_error(&report.young)),
     };
+    let per_second = Bytes(report.per_second(&report.allocated) as u64);
+    out += &format!("allocated {}, {per_second}/s\n", with_error(&report.allocated));
     let cut = report.cut.bytes / report.total.bytes.max(1.0) * 100.0;
     if cut >= 0.5 {
         out += &paint.warn(&format!("the outer calls of {cut:.0} % of it could not be found\n"));
@@ -83,9 +101,9 @@ pub fn native_text(report: &NativeReport<'_>, limit: usize, paint: Paint) -> Str
     if report.sites.is_empty() {
         return out;
     }
-    out += "\n      BYTES         ±     BLOCKS     OLDEST  SITE\n";
+    out += "\n  NOT FREED         ±     BLOCKS     OLDEST  ALLOCATED  PER SECOND  FREED  HALF LIVE  SITE\n";
     for site in report.sites.iter().take(limit) {
-        out += &site_text(site, paint);
+        out += &site_text(report, site, paint);
     }
     let left_out = report.sites.len().saturating_sub(limit);
     if left_out > 0 {
@@ -94,25 +112,29 @@ pub fn native_text(report: &NativeReport<'_>, limit: usize, paint: Paint) -> Str
     out
 }
 
-fn site_text(site: &NativeSite, paint: Paint) -> String {
+fn site_text(report: &NativeReport<'_>, site: &NativeSite, paint: Paint) -> String {
     let responsible = site.responsible.as_ref().map_or_else(|| "unknown".to_owned(), place);
     let mut out = format!(
-        "{:>11}  {:>8}  {:>9.0}  {:>9}  {}\n",
+        "{:>11}  {:>8}  {:>9.0}  {:>9}  {:>9}  {:>10}  {:>5}  {:>9}  {}\n",
         Bytes(site.live.bytes as u64).to_string(),
         Bytes(site.live.bytes_error as u64).to_string(),
         site.live.objects,
-        span(site.oldest_seconds),
+        site.oldest_seconds.map_or_else(|| "-".to_owned(), span),
+        Bytes(site.allocated.bytes as u64).to_string(),
+        Bytes(report.per_second(&site.allocated) as u64).to_string(),
+        format!("{:.0} %", site.freed_share * 100.0),
+        site.lifetime_seconds.map_or_else(|| "longer".to_owned(), span),
         paint.bold(&responsible),
     );
     // Its callers, and what it called where that is not itself what asked.
     let is_first = site.responsible.is_some() && site.stack.first() == site.responsible.as_ref();
     let calls = site.stack.get(usize::from(is_first)..).unwrap_or_default();
     for frame in calls.iter().take(CALLS_SHOWN) {
-        out += &paint.dim(&format!("{:47}{}\n", "", place(frame)));
+        out += &paint.dim(&format!("{:CALLS_AT$}{}\n", "", place(frame)));
     }
     let more = calls.len().saturating_sub(CALLS_SHOWN);
     if more > 0 {
-        out += &paint.dim(&format!("{:47}and {more} more\n", ""));
+        out += &paint.dim(&format!("{:CALLS_AT$}and {more} more\n", ""));
     }
     out
 }
@@ -134,7 +156,11 @@ pub fn native_value(report: &NativeReport<'_>) -> Value {
     let site = |site: &NativeSite| {
         json!({
             "live": estimate(&site.live),
-            "oldest_seconds": json::number(site.oldest_seconds),
+            "oldest_seconds": site.oldest_seconds.map(json::number),
+            "allocated": estimate(&site.allocated),
+            "allocated_bytes_per_second": json::number(report.per_second(&site.allocated)),
+            "freed_share": json::number(site.freed_share),
+            "lifetime_median_seconds": site.lifetime_seconds.map(json::number),
             "site": site.responsible.as_ref().map(frame),
             "stack": site.stack.iter().map(frame).collect::<Vec<Value>>(),
         })
@@ -146,6 +172,7 @@ pub fn native_value(report: &NativeReport<'_>) -> Value {
         "seconds": json::number(report.seconds),
         "sampling_bytes": report.every.map(json::unsigned),
         "older_seconds": json::number(report.older_seconds),
+        "allocated": estimate(&report.allocated),
         "live": estimate(&report.total),
         "younger": estimate(&report.young),
         "cut_stacks": estimate(&report.cut),

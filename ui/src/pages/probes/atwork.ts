@@ -18,6 +18,8 @@ const RECENT_SECONDS = 3;
 const ROWS = 25;
 const LIVE = "inuse_space";
 const ALLOCATED = "alloc_space";
+/** What of it is there yet. */
+const LIVES: Readonly<Record<string, string>> = { alloc: "live", native: "not freed" };
 
 export class AtWork {
   readonly element: HTMLElement;
@@ -42,7 +44,7 @@ export class AtWork {
     this.chart = new Chart("bytes", 140, bytes, "binary", () => undefined, (seconds) => span(seconds / 1000));
     const button = (sample: string, text: string): HTMLButtonElement =>
       h("button", { type: "button", "aria-pressed": String(sample === this.sample), click: () => this.choose(sample) }, text);
-    this.buttons = run.kind === "alloc" ? [button(LIVE, "what lives"), button(ALLOCATED, "what was allocated")] : [];
+    this.buttons = [button(LIVE, run.kind === "alloc" ? "what lives" : "what is not freed"), button(ALLOCATED, "what was allocated")];
     const tools = h("div", { class: "tools" }, h("span", { class: "group" }, ...this.buttons), h("label", {}, this.hold, " hold the graph still"));
     // The others count in the kernel, and tell at the end.
     const showsMeanwhile = run.kind === "alloc" || run.kind === "native";
@@ -80,8 +82,8 @@ export class AtWork {
     const last = figures.at(-1);
     if (last) {
       this.time.textContent = `${last.seconds.toFixed(0)} of ${soFar.seconds} s`;
-      this.rates.replaceChildren(...told(figures, last, picture));
-      this.chart.show({ times: figures.map(({ seconds }) => seconds * 1000), lines: lines(figures), marks: [], bands: [], level: null });
+      this.rates.replaceChildren(...told(figures, last, picture, this.run.kind));
+      this.chart.show({ times: figures.map(({ seconds }) => seconds * 1000), lines: lines(figures, this.run.kind), marks: [], bands: [], level: null });
     }
     if (!picture) return;
     this.sites.replaceChildren(table(picture, this.run.kind));
@@ -126,57 +128,64 @@ function asker(run: Run): string {
   return run.reason === "manual" ? "hand" : `the rule ${run.reason}`;
 }
 
-function deaths(figures: Figures): number | null {
-  return figures.allocated && figures.live ? figures.allocated.samples - figures.live.samples : null;
+/** The figures of this moment, and those of some seconds before. */
+function recent(figures: readonly Figures[]): { readonly now: Figures; readonly then: Figures; readonly seconds: number } | null {
+  const now = figures.at(-1);
+  const then = now && (figures.findLast(({ seconds }) => seconds <= now.seconds - RECENT_SECONDS) ?? figures[0]);
+  return now && then && then !== now ? { now, then, seconds: Math.max(1e-9, now.seconds - then.seconds) } : null;
+}
+
+/** What was allocated of malloc is known only of when somebody looked. */
+function looked(figures: readonly Figures[]): readonly Figures[] {
+  return figures.filter(({ allocated }) => allocated);
 }
 
 /** What goes on now, in words. */
-function told(figures: readonly Figures[], last: Figures, picture: Picture | null): HTMLElement[] {
-  const before = figures.findLast(({ seconds }) => seconds <= last.seconds - RECENT_SECONDS) ?? figures[0] ?? last;
-  const seconds = Math.max(1e-9, last.seconds - before.seconds);
-  const rate = (of: (each: Figures) => number | null): string => {
-    const [now, then] = [of(last), of(before)];
-    return now === null || then === null || last === before ? "-" : ((now - then) / seconds).toLocaleString("en", { maximumFractionDigits: 1 });
+function told(figures: readonly Figures[], last: Figures, picture: Picture | null, kind: Run["kind"]): HTMLElement[] {
+  const rate = (of: readonly Figures[], what: (each: Figures) => number | null | undefined, shown: (rate: number) => string): string => {
+    const apart = recent(of);
+    const [now, then] = [apart && what(apart.now), apart && what(apart.then)];
+    return typeof now !== "number" || typeof then !== "number" ? "-" : shown((now - then) / (apart?.seconds ?? 1));
   };
+  const count = (rate: number): string => rate.toLocaleString("en", { maximumFractionDigits: 1 });
   const figure = (name: string, text: string): HTMLElement => h("span", { class: "figure" }, h("b", {}, text), ` ${name}`);
   const lost = Object.values(last.losses).reduce((sum, count) => sum + count, 0);
-  const parts: HTMLElement[] = [];
-  if (last.allocated) {
-    const allocated = last.allocated.bytes - (before.allocated?.bytes ?? 0);
-    parts.push(figure("allocated a second", last === before ? "-" : bytes(allocated / seconds)),
-      figure("samples a second", rate((each) => each.allocated?.samples ?? null)), figure("deaths a second", rate(deaths)));
-  } else {
-    parts.push(figure("calls a second", rate((each) => each.seen)));
-  }
+  const known = looked(figures);
+  const parts = [
+    figure("allocated a second", rate(known, ({ allocated }) => allocated?.bytes, bytes)),
+    figure("samples a second", rate(known, ({ allocated }) => allocated?.samples, count)),
+    figure("deaths a second", rate(known, ({ deaths }) => deaths, count)),
+  ];
+  if (kind === "native") parts.push(figure("calls a second", rate(figures, ({ seen }) => seen, count)));
   const live = picture?.live ?? last.live;
-  if (live) parts.push(figure(last.allocated ? "live" : "not freed", `${bytes(live.bytes)} ± ${bytes(live.bytes_error)}`));
+  if (live) parts.push(figure(LIVES[kind] ?? "live", `${bytes(live.bytes)} ± ${bytes(live.bytes_error)}`));
   parts.push(figure("lost", lost.toLocaleString("en")), figure("of a core for the probe", percent(last.cost_seconds, last.seconds)));
   return parts;
 }
 
-function lines(figures: readonly Figures[]): readonly Line[] {
-  const perSecond = figures.map(({ allocated, seconds }, index) => {
-    const before = figures[index - 1];
-    return allocated && before?.allocated ? (allocated.bytes - before.allocated.bytes) / Math.max(1e-9, seconds - before.seconds) : null;
+function lines(figures: readonly Figures[], kind: Run["kind"]): readonly Line[] {
+  let before: Figures | null = null;
+  const perSecond = figures.map((each) => {
+    if (!each.allocated) return null;
+    const rate = before?.allocated ? (each.allocated.bytes - before.allocated.bytes) / Math.max(1e-9, each.seconds - before.seconds) : null;
+    before = each;
+    return rate;
   });
   return [
     { name: "allocated", label: "allocated a second", hue: 30, values: perSecond },
-    { name: "live", label: figures.some(({ allocated }) => allocated) ? "live" : "not freed", hue: 210, values: figures.map(({ live }) => live?.bytes ?? null) },
+    { name: "live", label: LIVES[kind] ?? "live", hue: 210, values: figures.map(({ live }) => live?.bytes ?? null) },
   ];
 }
 
 function table(picture: Picture, kind: Run["kind"]): HTMLElement {
-  const isGo = kind === "alloc";
-  const head = isGo ? ["live", "±", "allocated", "freed", "half live", "oldest"] : ["not freed", "±", "blocks", "oldest"];
+  const head = [LIVES[kind] ?? "live", "±", "allocated", "freed", "half live", "oldest"];
   const number = (text: string): HTMLElement => h("td", { class: "num" }, text);
   const row = (site: FoundSite): HTMLElement => {
     const { live, allocated } = site;
+    const lifetime = site.lifetime_median_seconds === null ? "longer" : span(site.lifetime_median_seconds);
     const age = site.oldest_seconds === null ? "-" : span(site.oldest_seconds);
-    const figures = allocated
-      ? [bytes(allocated.bytes), percent(allocated.samples - live.samples, allocated.samples),
-        site.lifetime_median_seconds === null ? "longer" : span(site.lifetime_median_seconds)]
-      : [Math.round(live.objects).toLocaleString("en")];
-    return h("tr", {}, ...[bytes(live.bytes), bytes(live.bytes_error), ...figures, age].map(number),
+    const figures = [bytes(live.bytes), bytes(live.bytes_error), bytes(allocated.bytes), percent(site.freed_share, 1), lifetime, age];
+    return h("tr", {}, ...figures.map(number),
       h("td", { class: "mono", title: site.stack.map(({ function: name }) => name).join("\n") }, site.site ? place(site.site) : "unknown"));
   };
   const more = picture.omitted + Math.max(0, picture.sites.length - ROWS);

@@ -1,4 +1,5 @@
-//! What a process has from malloc and its kin and has not freed, by the calls that asked for it.
+//! What a process has from malloc and its kin and has not freed, by the calls that asked for it, and
+//! how long what it freed had lived.
 //!
 //! Probes lie on the functions of every allocator that the process has mapped. Each call costs a
 //! trap where it begins; those that are sampled cost one more where they return (before Linux 6.13
@@ -16,7 +17,9 @@ use decode::allocators::{self, AllocatorFunction, Signature};
 use decode::elf::Elf;
 use decode::procfs;
 use model::Addr;
-use model::probe::{CallStack, CallStackId, MonotonicNanos, NativeBlock, NativeHeap, ProbeCounts};
+use model::probe::{
+    CallStack, CallStackId, MonotonicNanos, NativeBlock, NativeHeap, NativeTurnover, ProbeCounts,
+};
 
 use super::multi::{Link, Place, Sees};
 use super::object::{Attachment, Object};
@@ -36,6 +39,8 @@ const LIVE_MAX: u32 = 1 << 18;
 const LIVE_MAX_EXACT: u32 = 1 << 22;
 /// Distinct stacks; a kilobyte each once used.
 const STACKS_MAX: u32 = 1 << 16;
+/// Sums by stack, size and time; 100 bytes each once used. As in native.bpf.c.
+const TURNOVERS_MAX: usize = 1 << 17;
 /// Below, tables are as large as when all blocks count.
 const EVERY_FINE: u64 = 16 << 10;
 
@@ -60,12 +65,36 @@ struct ObjectRecord {
     weight: u64,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TurnoverKey {
+    stack: u64,
+    size: u32,
+    lived: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TurnoverRecord {
+    blocks: u64,
+    bytes: u64,
+    weight: u64,
+}
+
+/// `TurnoverKey::lived` of the sum of all that a stack asked for.
+const BORN: u32 = u32::MAX;
+
 const _: () = assert!(size_of::<Control>() == 24 && size_of::<ObjectRecord>() == 32);
+const _: () = assert!(size_of::<TurnoverKey>() == 16 && size_of::<TurnoverRecord>() == 24);
 
 // SAFETY: integers without padding, any bytes are a value.
 unsafe impl aya::Pod for Control {}
 // SAFETY: as above.
 unsafe impl aya::Pod for ObjectRecord {}
+// SAFETY: as above.
+unsafe impl aya::Pod for TurnoverKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for TurnoverRecord {}
 
 /// An allocator that is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +138,8 @@ pub struct NativeProbe {
     unwinding: Unwinding,
     allocators: Vec<Allocator>,
     attached: Attached,
+    /// Mappings of which it is known whether they have static probes.
+    known: statics::Known,
 }
 
 /// Programs that are attached to the allocators.
@@ -191,7 +222,8 @@ impl NativeProbe {
             allocator.unfollowed = of_this.map(|(_, name)| name.clone()).collect();
         }
         let (source, live_max) = (Source::Malloc { every }, live_max(every));
-        Ok(NativeProbe { object, source, live_max, unwinding, allocators, attached })
+        let known = statics::Known::new();
+        Ok(NativeProbe { object, source, live_max, unwinding, allocators, attached, known })
     }
 
     fn at_static_probes(names: &ProcessNames) -> Result<NativeProbe, CaptureError> {
@@ -207,7 +239,8 @@ impl NativeProbe {
         })?);
         let allocators = found.iter().map(statics::Telling::allocator).collect();
         let (source, live_max) = (Source::Usdt, live_max(0));
-        Ok(NativeProbe { object, source, live_max, unwinding, allocators, attached })
+        let known = statics::known(names);
+        Ok(NativeProbe { object, source, live_max, unwinding, allocators, attached, known })
     }
 
     /// The allocators that are looked at.
@@ -216,12 +249,24 @@ impl NativeProbe {
     }
 
     /// Takes in which libraries the process has loaded meanwhile, so that stacks through them can
-    /// be unwound; to be called now and then.
+    /// be unwound, and their static probes are looked at; to be called now and then.
     ///
     /// # Errors
     /// When the kernel's tables cannot be written.
     pub fn refresh(&mut self, names: &ProcessNames) -> Result<(), CaptureError> {
-        self.unwinding.write(&mut self.object, names)
+        self.unwinding.write(&mut self.object, names)?;
+        if self.source == Source::Usdt {
+            let found = statics::loaded_later(names, &mut self.known);
+            // It may be gone already.
+            let links = statics::attach(&mut self.object, names.pid(), &found).unwrap_or_default();
+            if let Attached::Links(attached) = &mut self.attached
+                && !links.is_empty()
+            {
+                attached.extend(links);
+                self.allocators.extend(found.iter().map(statics::Telling::allocator));
+            }
+        }
+        Ok(())
     }
 
     /// How many calls were seen so far, and what was lost.
@@ -260,13 +305,14 @@ impl NativeProbe {
     }
 
     fn heap(&mut self, time: MonotonicNanos) -> NativeHeap {
-        let blocks = self.blocks();
-        let stacks = self.stacks(&blocks);
+        let (blocks, turnover) = (self.blocks(), self.turnover());
+        let of_blocks = blocks.iter().map(|block| block.stack);
+        let stacks = self.stacks(of_blocks.chain(turnover.iter().map(|sum| sum.stack)).collect());
         let every = match self.source {
             Source::Malloc { every } => Some(every),
             Source::Usdt => None,
         };
-        NativeHeap { every, time, blocks, stacks }
+        NativeHeap { every, time, blocks, turnover, stacks }
     }
 
     fn blocks(&mut self) -> Vec<NativeBlock> {
@@ -288,11 +334,38 @@ impl NativeProbe {
         blocks
     }
 
-    fn stacks(&mut self, blocks: &[NativeBlock]) -> HashMap<CallStackId, CallStack> {
-        let ids: BTreeSet<CallStackId> = blocks.iter().map(|block| block.stack).collect();
+    fn turnover(&mut self) -> Vec<NativeTurnover> {
+        let has_weights = self.source == Source::Usdt;
+        let sums = self.object.entries::<TurnoverKey, TurnoverRecord>("turnovers", TURNOVERS_MAX);
+        // A walk that began again met some twice; what was met last is the newest.
+        let sums: BTreeMap<(u64, u32, u32), TurnoverRecord> =
+            sums.into_iter().map(|(key, sum)| ((key.stack, key.size, key.lived), sum)).collect();
+        let turnover =
+            |((stack, _, lived), sum): ((u64, u32, u32), TurnoverRecord)| NativeTurnover {
+                stack: CallStackId(stack),
+                lived: (lived != BORN).then(|| Duration::from_nanos(middle_of_eighth(lived))),
+                blocks: sum.blocks,
+                size: model::Bytes(sum.bytes),
+                weight: has_weights.then_some(model::Bytes(sum.weight)),
+            };
+        sums.into_iter().map(turnover).collect()
+    }
+
+    fn stacks(&mut self, ids: BTreeSet<CallStackId>) -> HashMap<CallStackId, CallStack> {
         let stack = |id: CallStackId| Some((id, stacks::call_stack(&mut self.object, id.0)?));
         ids.into_iter().filter_map(stack).collect()
     }
+}
+
+/// The middle of the numbers that native.bpf.c has under one: eight for each power of two from 8 on,
+/// and each number below.
+fn middle_of_eighth(index: u32) -> u64 {
+    if index < 8 {
+        return index.into();
+    }
+    let (whole, part) = (index / 8 + 2, u64::from(index % 8));
+    let width = 1_u64.checked_shl(whole - 3).unwrap_or(0);
+    (8 + part).saturating_mul(width).saturating_add(width / 2)
 }
 
 /// How many blocks the kernel's table holds.

@@ -2,6 +2,7 @@
 //! OpenTelemetry's contract for memory profiling, `otel_memory:alloc(address, size, weighted_bytes)`
 //! and `otel_memory:free(address)`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::mem::offset_of;
 
@@ -59,25 +60,27 @@ impl Telling {
     }
 }
 
+/// What a file tells of its allocations, if it does; why that cannot be read otherwise.
+fn telling_of(region: &Region) -> Result<Option<Telling>, String> {
+    let Some(elf) = region.object.as_ref().and_then(|it| Elf::parse(it.bytes()).ok()) else {
+        return Ok(None);
+    };
+    let mut probes = usdt::static_probes(&elf, PROVIDER);
+    // Of a file that is mapped several times, those that are in this mapping.
+    probes.retain(|probe| address(region, probe).is_some());
+    if let Some(odd) = probes.iter().find_map(|probe| record(probe).err()) {
+        return Err(format!("{}: {odd}", region.path));
+    }
+    probes.retain(|probe| KINDS.iter().any(|(name, ..)| *name == probe.name));
+    Ok((!probes.is_empty()).then(|| Telling { region: region.clone(), probes }))
+}
+
 /// The files of a process that tell what they allocate, and what is freed of it.
 pub(super) fn telling(names: &ProcessNames) -> Result<Vec<Telling>, CaptureError> {
     let failed = |reason: String| CaptureError::Probe { probe: PROBE, reason };
     let mut found = Vec::new();
     for region in names.regions() {
-        let Some(elf) = region.object.as_ref().and_then(|it| Elf::parse(it.bytes()).ok()) else {
-            continue;
-        };
-        let mut probes = usdt::static_probes(&elf, PROVIDER);
-        // Of a file that is mapped several times, those that are in this mapping.
-        probes.retain(|probe| address(region, probe).is_some());
-        let path = &region.path;
-        if let Some(odd) = probes.iter().find_map(|probe| record(probe).err()) {
-            return Err(failed(format!("{path}: {odd}")));
-        }
-        probes.retain(|probe| KINDS.iter().any(|(name, ..)| *name == probe.name));
-        if !probes.is_empty() {
-            found.push(Telling { region: region.clone(), probes });
-        }
+        found.extend(telling_of(region).map_err(failed)?);
     }
     let tells = |name: &str| found.iter().flat_map(|of| &of.probes).any(|it| it.name == name);
     match KINDS.iter().find(|(name, ..)| !tells(name)) {
@@ -90,6 +93,22 @@ pub(super) fn telling(names: &ProcessNames) -> Result<Vec<Telling>, CaptureError
     }
 }
 
+/// Mappings that were looked at: where each begins, and its file.
+pub(super) type Known = BTreeSet<(Addr, String)>;
+
+/// Those that are there now.
+pub(super) fn known(names: &ProcessNames) -> Known {
+    names.regions().map(|region| (region.start, region.path.clone())).collect()
+}
+
+/// The files that were mapped since the last call and tell what they allocate; what cannot be read
+/// of such a one is left out.
+pub(super) fn loaded_later(names: &ProcessNames, known: &mut Known) -> Vec<Telling> {
+    let is_new = |region: &&Region| known.insert((region.start, region.path.clone()));
+    let new: Vec<&Region> = names.regions().filter(is_new).collect();
+    new.into_iter().filter_map(|region| telling_of(region).ok().flatten()).collect()
+}
+
 /// Attaches programs to what a process tells.
 pub(super) fn attach(object: &mut Object, pid: u32, found: &[Telling]) -> io::Result<Vec<Link>> {
     let mut table = object.table::<u64, ProbeRecord>("static_probes");
@@ -100,6 +119,9 @@ pub(super) fn attach(object: &mut Object, pid: u32, found: &[Telling]) -> io::Re
             };
             table.insert(address.0, record, 0).map_err(io::Error::other)?;
         }
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
     }
     let (linked, mut links) = (object.linked(OBJECT)?, Vec::new());
     for (name, program, _) in KINDS {

@@ -18,13 +18,7 @@ struct birth {
 };
 
 // Objects that were told and live: the truth when records were dropped.
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(1 << 18);
-	struct place *key;
-	struct birth *value;
-} live SEC(".maps");
+TABLE(live, 1 << 18, struct place, struct birth);
 
 // Where the number of a goroutine lies in its g, by process.
 struct {

@@ -33,6 +33,24 @@ INLINE void tell(void *record, u64 size)
 		count(COUNT_DROPPED);
 }
 
+// Entries are allocated as they are needed: their number is a bound, not what it takes.
+#define TABLE(name, entries, key_type, type)      \
+	struct {                                  \
+		MAP_TYPE(MAP_HASH);               \
+		MAP_FLAGS(NO_PREALLOC);           \
+		MAP_ENTRIES(entries);             \
+		key_type *key;                    \
+		type *value;                      \
+	} name SEC(".maps")
+
+#define ARRAY(name, entries, type)                \
+	struct {                                  \
+		MAP_TYPE(MAP_ARRAY);              \
+		MAP_ENTRIES(entries);             \
+		u32 *key;                         \
+		type *value;                      \
+	} name SEC(".maps")
+
 // Memory for a record that is larger than a program's stack.
 #define SCRATCH(name, record)                     \
 	struct {                                  \

@@ -9,29 +9,11 @@
 #include "stacks.h"
 
 // The processes, and how many faults each had, which is exact also when the tables below are full.
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(1 << 10);
-	u32 *key;
-	struct target *value;
-} targets SEC(".maps");
+TABLE(targets, 1 << 10, u32, struct target);
 
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(FAULTS_MAX);
-	struct fault_key *key;
-	struct fault_count *value;
-} faults SEC(".maps");
+TABLE(faults, FAULTS_MAX, struct fault_key, struct fault_count);
 
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(REGIONS_MAX);
-	struct region_key *key;
-	struct region *value;
-} regions SEC(".maps");
+TABLE(regions, REGIONS_MAX, struct region_key, struct region);
 
 SCRATCH(region_scratch, region);
 
@@ -49,13 +31,7 @@ struct place {
 	u64 version;
 };
 
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(1 << 16);
-	struct chunk *key;
-	struct place *value;
-} places SEC(".maps");
+TABLE(places, 1 << 16, struct chunk, struct place);
 
 // Bits of an error code of the processor: what a fault was.
 enum { CODE_PRESENT = 1, CODE_WRITE = 2, CODE_FETCH = 16 };

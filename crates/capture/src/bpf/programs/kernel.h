@@ -15,14 +15,15 @@ typedef _Bool bool;
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
+// Once in the object instead of once for each place that calls it.
+#define SUBPROGRAM static __attribute__((noinline))
 
 // Maps as the loader reads them from BTF.
 #define MAP_TYPE(number) int(*type)[number]
 #define MAP_ENTRIES(number) int(*max_entries)[number]
 #define MAP_FLAGS(number) int(*map_flags)[number]
 enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_RINGBUF = 27 };
-enum { ANY = 0, NOEXIST = 1 };
-// Entries are allocated as they are needed: a map's size is a bound, not what it takes.
+enum { ANY = 0, NOEXIST = 1, EXISTS = -17 };
 enum { NO_PREALLOC = 1 };
 enum { USER_STACK = 256 };
 // Whoever reads a ring buffer looks for himself.

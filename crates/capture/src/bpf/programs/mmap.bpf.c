@@ -8,13 +8,7 @@
 #include "stacks.h"
 
 // The processes, and where the heap of brk of each ends.
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(1 << 10);
-	u32 *key;
-	u64 *value;
-} targets SEC(".maps");
+TABLE(targets, 1 << 10, u32, u64);
 
 // On x86-64.
 enum { CALL_MMAP = 9, CALL_MPROTECT = 10, CALL_MUNMAP = 11, CALL_BRK = 12, CALL_MREMAP = 25, CALL_MADVISE = 28 };

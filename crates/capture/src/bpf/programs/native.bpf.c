@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //
 // What a process has from malloc and its kin and has not freed: some of it, by a sample of bytes,
-// with the stack that asked for it. Or, at the end of this file, what the process says of its own
-// samples.
+// with the stack that asked for it; and how long lived what was freed. Or, at the end of this file,
+// what the process says of its own samples.
 //
 // A call is seen where the allocator's function begins and, for its result, where it returns to.
 // Whether it is sampled is decided at the beginning, so that all others cost a look into two
 // tables. Stacks are unwound here, by tables that user space made of .eh_frame: C code has no frame
 // pointers, and what is on a stack is known only now. Code without such tables (Go, compilers that
 // run in the program) is unwound by frame pointers.
+#include "blocks.h"
 #include "unwind.h"
 
 // What user space says.
@@ -17,12 +18,6 @@ struct control {
 	u64 every;        // mean number of bytes between two samples; 1 for all
 	u32 stopped;      // the tables are to stay as they are
 	u32 unused;
-};
-
-struct object {
-	u64 bytes, nanos;
-	u64 stack;        // key of `stacks`
-	u64 weight;       // bytes that it stands for, where the process says so
 };
 
 enum { SAMPLED = 1, HAS_OLD = 2, BY_POINTER = 4, LEAF = 8, THROWS = 16 };
@@ -36,24 +31,12 @@ struct pending {
 	u32 flags, nested;
 };
 
-// Once in the object instead of once for each place that calls it.
-#define SUBPROGRAM static __attribute__((noinline))
-
-#define TABLE(name, entries, key_type, type) \
-	struct {                               \
-		MAP_TYPE(MAP_HASH);            \
-		MAP_FLAGS(NO_PREALLOC);        \
-		MAP_ENTRIES(entries);          \
-		key_type *key;                 \
-		struct type *value;            \
-	} name SEC(".maps")
-
-ARRAY_MAP(controls, 1, control);
-// The loader sets the sizes of these two.
-TABLE(live, 1 << 18, u64, object);
-TABLE(stacks, 1 << 14, u64, stack);
-// By thread.
-TABLE(calls, 1 << 16, u32, pending);
+ARRAY(controls, 1, struct control);
+// The loader sets its size.
+TABLE(stacks, 1 << 14, u64, struct stack);
+// By thread; and how many there are, as nearly every call is in none.
+TABLE(calls, 1 << 16, u32, struct pending);
+ARRAY(noted, 1, u64);
 SCRATCH(no_stack, stack);
 
 struct {
@@ -117,6 +100,29 @@ INLINE struct control *control_of_target(void)
 	return control && control->target == current_tgid() ? control : 0;
 }
 
+INLINE bool note_call(u32 tid, struct pending *call, struct pending *outer)
+{
+	u64 *number = scratch(&noted);
+	if (!number)
+		return 0;
+	// Too high for a moment, never too low.
+	if (!outer)
+		__sync_fetch_and_add(number, 1);
+	if (!map_update(&calls, &tid, call, ANY))
+		return 1;
+	if (!outer)
+		__sync_fetch_and_add(number, -1);
+	count(COUNT_MAP_FULL);
+	return 0;
+}
+
+INLINE void forget_call(u32 tid)
+{
+	u64 *number = scratch(&noted);
+	if (!map_delete(&calls, &tid) && number)
+		__sync_fetch_and_add(number, -1);
+}
+
 // An allocator's function begins; reports whether its return is to be seen. One that no other of
 // them calls needs no note of calls that are not sampled.
 SUBPROGRAM int begin(struct pt_regs *ctx, u64 bytes, u64 old_address, u32 flags, struct pending *outer)
@@ -125,7 +131,10 @@ SUBPROGRAM int begin(struct pt_regs *ctx, u64 bytes, u64 old_address, u32 flags,
 	// past a return address that was changed. So large a block is the one that there may be none for.
 	enum { NESTED_MAX = 16, SURE_MAX = 1 << 30 };
 	struct control *control = control_of_target();
-	if (!control || control->stopped || (flags & THROWS && bytes >= SURE_MAX))
+	if (!control || control->stopped)
+		return 0;
+	count(COUNT_SEEN);
+	if (flags & THROWS && bytes >= SURE_MAX)
 		return 0;
 	u32 tid = current_pid_tgid();
 	// One that never returned (an exception, longjmp) must not hide all that come after it.
@@ -133,43 +142,33 @@ SUBPROGRAM int begin(struct pt_regs *ctx, u64 bytes, u64 old_address, u32 flags,
 		outer->nested++;
 		return 0;
 	}
-	count(COUNT_SEEN);
 	if (is_sampled(control, bytes))
 		flags |= SAMPLED;
 	struct pending call = { .sp = ctx->sp, .bytes = bytes, .old_address = old_address };
 	if (old_address && !(flags & BY_POINTER)) {
 		// Before its memory can be another thread's; it comes back when the call fails.
-		struct object *old = map_lookup(&live, &old_address);
-		if (old) {
-			call.old = *old;
+		if (live_take(old_address, &call.old))
 			flags |= HAS_OLD;
-			map_delete(&live, &old_address);
-		}
 	}
 	call.flags = flags;
 	if (flags & LEAF && !(flags & SAMPLED)) {
 		if (outer)
-			map_delete(&calls, &tid);
+			forget_call(tid);
 		return 0;
 	}
 	read_user(&call.caller, 8, (void *)ctx->sp);
-	if (map_update(&calls, &tid, &call, ANY)) {
-		count(COUNT_MAP_FULL);
-		return 0;
-	}
-	return 1;
+	return note_call(tid, &call, outer);
 }
 
 SUBPROGRAM int forget(struct pt_regs *ctx)
 {
 	struct control *control = control_of_target();
 	u64 address = ctx->di;
-	if (!control || control->stopped || !address)
+	if (!control || control->stopped)
 		return 0;
-	// Most were not sampled, and a search takes no lock.
-	if (map_lookup(&live, &address))
-		map_delete(&live, &address);
-	return 0;
+	count(COUNT_SEEN);
+	struct object object;
+	return live_take(address, &object) ? died(&object) : 0;
 }
 
 // The key of the stack of these registers, which are those behind a call if `back` is 1. It is walked
@@ -205,6 +204,9 @@ INLINE u64 stack_key(struct pt_regs *ctx, u32 back)
 // The note of the call that this thread is in.
 INLINE struct pending *call_of_thread(void)
 {
+	u64 *number = scratch(&noted);
+	if (!number || !*number)
+		return 0;
 	u32 tid = current_pid_tgid();
 	return map_lookup(&calls, &tid);
 }
@@ -221,21 +223,23 @@ SUBPROGRAM int end(struct pt_regs *ctx, struct pending *pending)
 		return 0;
 	u32 tid = current_pid_tgid();
 	struct pending call = *pending;
-	map_delete(&calls, &tid);
+	forget_call(tid);
 	u64 address = ctx->ax;
 	if (call.flags & BY_POINTER) {
 		address = 0;
 		if ((u32)ctx->ax == 0)
 			read_user(&address, 8, (void *)call.old_address);
 	}
-	if (!address && call.bytes && call.flags & HAS_OLD)
-		map_update(&live, &call.old_address, &call.old, ANY);
+	if (call.flags & HAS_OLD) {
+		if (!address && call.bytes)
+			live_put(call.old_address, &call.old);
+		else
+			died(&call.old);
+	}
 	if (!address || !(call.flags & SAMPLED))
 		return 0;
 	struct object object = { call.bytes, monotonic_nanos(), stack_key(ctx, 1), 0 };
-	if (map_update(&live, &address, &object, ANY))
-		count(COUNT_MAP_FULL);
-	return 0;
+	return born(address, &object);
 }
 
 // Each kind of function has two programs. One is for its beginning, with `end_call` at the return.
@@ -316,7 +320,7 @@ _Static_assert(sizeof(struct argument) == 16, "arguments");
 enum { NO_REGISTER = 0xffff };
 
 // By address of the instruction.
-TABLE(static_probes, 1 << 8, u64, static_probe);
+TABLE(static_probes, 1 << 8, u64, struct static_probe);
 
 INLINE u64 register_of(struct pt_regs *ctx, u16 offset)
 {
@@ -360,9 +364,7 @@ int static_alloc(struct pt_regs *ctx)
 		.stack = stack_key(ctx, 0),
 		.weight = argument(ctx, &probe->arguments[2]),
 	};
-	if (address && map_update(&live, &address, &object, ANY))
-		count(COUNT_MAP_FULL);
-	return 0;
+	return address ? born(address, &object) : 0;
 }
 
 SEC("uprobe")
@@ -371,7 +373,7 @@ int static_free(struct pt_regs *ctx)
 	struct static_probe *probe = static_probe(ctx);
 	if (!probe)
 		return 0;
-	u64 address = argument(ctx, &probe->arguments[0]);
-	map_delete(&live, &address);
-	return 0;
+	count(COUNT_SEEN);
+	struct object object;
+	return live_take(argument(ctx, &probe->arguments[0]), &object) ? died(&object) : 0;
 }

@@ -10,22 +10,10 @@ struct profile {
 	u64 counts_bytes;  // what a bucket has behind its stack
 };
 
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(1 << 14);
-	u32 *key;
-	struct profile *value;
-} targets SEC(".maps");
+TABLE(targets, 1 << 14, u32, struct profile);
 
 // Those that were chosen and still run: when.
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(1 << 10);
-	u32 *key;
-	u64 *value;
-} victims SEC(".maps");
+TABLE(victims, 1 << 10, u32, u64);
 
 SCRATCH(buckets, bucket_record);
 

@@ -8,13 +8,7 @@
 #include "unwind.h"
 
 // 35 MB when it is full.
-struct {
-	MAP_TYPE(MAP_HASH);
-	MAP_FLAGS(NO_PREALLOC);
-	MAP_ENTRIES(STACKS_MAX);
-	u64 *key;
-	struct stack *value;
-} stacks SEC(".maps");
+TABLE(stacks, STACKS_MAX, u64, struct stack);
 
 SCRATCH(stack_scratch, stack);
 

@@ -65,18 +65,10 @@ struct row {
 };
 _Static_assert(sizeof(struct row) == 12 && sizeof(struct code) == 32, "tables");
 
-#define ARRAY_MAP(name, entries, type)   \
-	struct {                         \
-		MAP_TYPE(MAP_ARRAY);     \
-		MAP_ENTRIES(entries);    \
-		u32 *key;                \
-		struct type *value;      \
-	} name SEC(".maps")
-
-ARRAY_MAP(unwindings, 1, unwinding);
-ARRAY_MAP(code, 2 * CODE_MAX, code);
+ARRAY(unwindings, 1, struct unwinding);
+ARRAY(code, 2 * CODE_MAX, struct code);
 // The loader sets its size.
-ARRAY_MAP(rows, 1, row);
+ARRAY(rows, 1, struct row);
 
 struct walk {
 	u64 pc, sp, bp;

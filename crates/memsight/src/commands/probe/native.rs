@@ -44,6 +44,7 @@ pub(crate) fn run(args: &NativeArgs, paint: Paint) -> Result<ExitCode, Failure> 
         seconds: seen.took.as_secs_f64(),
         every: seen.every,
         older_seconds: args.older.as_secs_f64(),
+        allocated: seen.found.allocated,
         total: seen.found.total,
         young: seen.found.young,
         cut: seen.found.cut,
@@ -81,6 +82,9 @@ fn sites(profile: &Profile, found: &OutstandingBlocks, executable: &str) -> Vec<
         let stack = of.stack.map(|stack| frames::with_objects(profile, stack)).unwrap_or_default();
         NativeSite {
             live: of.live,
+            allocated: of.allocated,
+            freed_share: of.freed_share(),
+            lifetime_seconds: of.lifetime_seconds,
             oldest_seconds: of.oldest_seconds,
             responsible: responsible(&stack, executable).cloned(),
             stack,
