@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use analyze::outstanding::{OutstandingBlocks, older_comment, outstanding};
 use capture::CaptureError;
-use capture::bpf::NativeProbe;
+use capture::bpf::{NativeProbe, way_cost};
 use capture::names::{ProcessNames, StackNamer};
 use model::probe::{CallStackId, NativeHeap, ProbeCounts};
 use model::{Addr, Label, LabelValue, Profile, StackId};
@@ -14,9 +14,8 @@ use super::{End, stamp, too_dear};
 
 /// How often is looked for libraries that were loaded.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
-/// What a call takes that is not sampled, the way to the program and back included
-/// (bench/probes/native).
-const CALL: Duration = Duration::from_nanos(600);
+/// What the kernel's program takes of a call that is not sampled (bench/probes/native).
+const PROGRAM: Duration = Duration::from_nanos(60);
 
 /// What was seen.
 #[derive(Clone, Debug)]
@@ -86,7 +85,7 @@ pub fn native(
             end = End::Ended;
             break;
         }
-        if let Some(dear) = too_dear(CALL, probe.counts().seen, begun.elapsed(), cost_max) {
+        if let Some(dear) = too_dear(call_cost(), probe.counts().seen, begun.elapsed(), cost_max) {
             end = dear;
             break;
         }
@@ -105,7 +104,12 @@ pub fn native(
 
 /// What the probe has cost, in the target's own time.
 pub(super) fn cost(counts: &ProbeCounts) -> Duration {
-    CALL.mul_f64(counts.seen as f64)
+    call_cost().mul_f64(counts.seen as f64)
+}
+
+/// What a call takes that is not sampled.
+fn call_cost() -> Duration {
+    way_cost() + PROGRAM
 }
 
 fn seen(

@@ -23,6 +23,7 @@ mod support;
 #[cfg(test)]
 mod tests;
 mod unwinding;
+mod way;
 
 pub use alloc::{AllocProbe, STACK_MAX};
 pub use exec::ExecProbe;
@@ -32,3 +33,4 @@ pub use native::{Allocator, Method, NativeProbe, Source};
 pub use object::ProbeCost;
 pub use oom::{OomEvent, OomProbe, VictimProfile};
 pub use support::checks;
+pub use way::way_cost;

@@ -24,6 +24,7 @@ use super::multi::Linked;
 use super::record::{COUNT_DROPPED, COUNT_MAP_FULL, COUNT_NO_STACK, COUNT_SEEN};
 use super::ring::Ring;
 use super::support::{self, Need};
+use super::way::way_cost;
 use crate::error::CaptureError;
 use crate::image::Image;
 
@@ -36,10 +37,6 @@ pub struct ProbeCost {
     pub ran: Duration,
 }
 
-/// What the kernel needs to get to a program and back, which it does not measure: a breakpoint that
-/// is emulated takes some 450 ns.
-const ENTRY: Duration = Duration::from_nanos(450);
-
 impl ProbeCost {
     /// Both together.
     #[must_use]
@@ -49,7 +46,7 @@ impl ProbeCost {
 
     /// What it took of whoever ran into it, the way to its programs and back included.
     pub fn time(&self) -> Duration {
-        self.ran + ENTRY.mul_f64(self.runs as f64)
+        self.ran + way_cost().mul_f64(self.runs as f64)
     }
 
     /// The share of a core that it took in this time.

@@ -26,6 +26,7 @@ use super::object::{Attachment, Object};
 use super::stacks;
 use super::support::{self, Need, kernel_version};
 use super::unwinding::Unwinding;
+use super::way;
 use crate::error::CaptureError;
 use crate::live::monotonic_nanos;
 use crate::names::{ProcessNames, Region};
@@ -204,6 +205,8 @@ impl NativeProbe {
         if !has_memory(names.pid()) {
             unfollowed = leave_throwing(&mut found);
         }
+        // It looks at its own process only.
+        way::measure(|| object.linked(OBJECT)?.load("session_free", Sees::Both));
         let of_sessions = match method {
             Method::Best => sessions(&object, names.pid(), &found),
             Method::Probes => Err(io::Error::from(io::ErrorKind::Unsupported)),
