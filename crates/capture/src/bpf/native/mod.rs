@@ -40,7 +40,7 @@ const LIVE_MAX: u32 = 1 << 18;
 const LIVE_MAX_EXACT: u32 = 1 << 22;
 /// Distinct stacks; a kilobyte each once used.
 const STACKS_MAX: u32 = 1 << 16;
-/// Sums by stack, size and time; 100 bytes each once used. As in native.bpf.c.
+/// Sums by stack, size and time; 100 bytes each once used. As in blocks.h.
 const TURNOVERS_MAX: usize = 1 << 17;
 /// Below, tables are as large as when all blocks count.
 const EVERY_FINE: u64 = 16 << 10;
@@ -360,7 +360,7 @@ impl NativeProbe {
     }
 }
 
-/// The middle of the numbers that native.bpf.c has under one: eight for each power of two from 8 on,
+/// The middle of the numbers that blocks.h has under one: eight for each power of two from 8 on,
 /// and each number below.
 fn middle_of_eighth(index: u32) -> u64 {
     if index < 8 {

@@ -42,23 +42,30 @@ int go_alloc(struct pt_regs *ctx)
 	record->kind = KIND_ALLOC;
 	record->tgid = id >> 32;
 	record->tid = id;
-	record->nanos = monotonic_nanos();
-	record->address = ctx->bx;
-	record->bytes = ctx->cx;
+	struct place place = { ctx->bx, id >> 32 };
+	struct birth birth = { monotonic_nanos(), ctx->cx };
+	record->nanos = birth.nanos;
+	record->address = place.address;
+	record->bytes = birth.bytes;
 	record->goroutine = 0;
 	u32 *goid = map_lookup(&goids, &record->tgid);
 	if (goid)
 		read_user(&record->goroutine, 8, (void *)(ctx->r14 + *goid));
 	record->caller = 0;
 	read_user(&record->caller, 8, (void *)ctx->sp);
-	struct place place = { record->address, record->tgid };
-	struct birth birth = { record->nanos, record->bytes };
 	if (map_update(&live, &place, &birth, ANY)) {
 		// Its end would never be told.
 		count(COUNT_MAP_FULL);
 		return 0;
 	}
 	record->frames = walk_frames(record->stack, ctx);
+	// Where kernels preempt, another thread on this processor may have begun its record meanwhile:
+	// in the same memory, so that neither of them is right.
+	if (record->tid != (u32)id) {
+		record->tid = 0;
+		count(COUNT_DROPPED);
+		return 0;
+	}
 	u64 size = sizeof(*record) - sizeof(record->stack) + record->frames * 8;
 	tell(record, size > sizeof(*record) ? sizeof(*record) : size);
 	return 0;
