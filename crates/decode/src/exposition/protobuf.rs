@@ -111,14 +111,15 @@ impl Reader<'_> {
         };
         let short = name.strip_suffix("_total").filter(|_| family.kind == FamilyKind::Counter);
         short.unwrap_or(name).clone_into(&mut family.name);
-        fields(bytes, |number, field| match number {
+        let read = fields(bytes, |number, field| match number {
             4 => self.metric(&mut family, name, field.bytes()?),
             _ => Ok(()),
-        })?;
+        });
+        // What came before a fault counts as a sample, and is one.
         if !family.points.is_empty() {
             self.page.families.push(family);
         }
-        Ok(())
+        read
     }
 
     fn metric(&mut self, family: &mut Family, name: &str, bytes: &[u8]) -> Result<(), Fault> {

@@ -155,6 +155,17 @@ fn a_page_is_read_whole() {
     assert_eq!(histogram.points[3].start, Some(Timestamp(3000)));
 }
 
+/// Found by fuzzing: samples were counted of a family that was thrown away.
+#[test]
+fn samples_before_a_fault_are_those_that_count() {
+    let good = message(4, &[message(3, &[double(1, 7.0)])]);
+    // A label that is cut off.
+    let bad = message(4, &[vec![0x0a, 0x7f]]);
+    let page = read(&family("depth", 1, &[good, bad]), Classic::Too);
+    let points: usize = page.families.iter().map(|family| family.points.len()).sum();
+    assert_eq!((page.faults, page.samples, points), (1, 1, 1));
+}
+
 #[test]
 fn what_client_golang_writes_is_read_whole() {
     let page = include_bytes!(concat!(
