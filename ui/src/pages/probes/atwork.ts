@@ -18,8 +18,6 @@ const RECENT_SECONDS = 3;
 const ROWS = 25;
 const LIVE = "inuse_space";
 const ALLOCATED = "alloc_space";
-/** What of it is there yet. */
-const LIVES: Readonly<Record<string, string>> = { alloc: "live", native: "not freed" };
 
 export class AtWork {
   readonly element: HTMLElement;
@@ -128,6 +126,11 @@ function asker(run: Run): string {
   return run.reason === "manual" ? "hand" : `the rule ${run.reason}`;
 }
 
+/** What there is yet of what was allocated. */
+function lives(kind: Run["kind"]): string {
+  return kind === "native" ? "not freed" : "live";
+}
+
 /** The figures of this moment, and those of some seconds before. */
 function recent(figures: readonly Figures[]): { readonly now: Figures; readonly then: Figures; readonly seconds: number } | null {
   const now = figures.at(-1);
@@ -158,7 +161,7 @@ function told(figures: readonly Figures[], last: Figures, picture: Picture | nul
   ];
   if (kind === "native") parts.push(figure("calls a second", rate(figures, ({ seen }) => seen, count)));
   const live = picture?.live ?? last.live;
-  if (live) parts.push(figure(LIVES[kind] ?? "live", `${bytes(live.bytes)} ± ${bytes(live.bytes_error)}`));
+  if (live) parts.push(figure(lives(kind), `${bytes(live.bytes)} ± ${bytes(live.bytes_error)}`));
   parts.push(figure("lost", lost.toLocaleString("en")), figure("of a core for the probe", percent(last.cost_seconds, last.seconds)));
   return parts;
 }
@@ -173,12 +176,12 @@ function lines(figures: readonly Figures[], kind: Run["kind"]): readonly Line[] 
   });
   return [
     { name: "allocated", label: "allocated a second", hue: 30, values: perSecond },
-    { name: "live", label: LIVES[kind] ?? "live", hue: 210, values: figures.map(({ live }) => live?.bytes ?? null) },
+    { name: "live", label: lives(kind), hue: 210, values: figures.map(({ live }) => live?.bytes ?? null) },
   ];
 }
 
 function table(picture: Picture, kind: Run["kind"]): HTMLElement {
-  const head = [LIVES[kind] ?? "live", "±", "allocated", "freed", "half live", "oldest"];
+  const head = [lives(kind), "±", "allocated", "freed", "half live", "oldest"];
   const number = (text: string): HTMLElement => h("td", { class: "num" }, text);
   const row = (site: FoundSite): HTMLElement => {
     const { live, allocated } = site;

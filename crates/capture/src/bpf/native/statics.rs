@@ -111,6 +111,9 @@ pub(super) fn loaded_later(names: &ProcessNames, known: &mut Known) -> Vec<Telli
 
 /// Attaches programs to what a process tells.
 pub(super) fn attach(object: &mut Object, pid: u32, found: &[Telling]) -> io::Result<Vec<Link>> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut table = object.table::<u64, ProbeRecord>("static_probes");
     for of in found {
         for probe in &of.probes {
@@ -119,9 +122,6 @@ pub(super) fn attach(object: &mut Object, pid: u32, found: &[Telling]) -> io::Re
             };
             table.insert(address.0, record, 0).map_err(io::Error::other)?;
         }
-    }
-    if found.is_empty() {
-        return Ok(Vec::new());
     }
     let (linked, mut links) = (object.linked(OBJECT)?, Vec::new());
     for (name, program, _) in KINDS {
